@@ -1,0 +1,36 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(int(os.environ.get("PCPT_TEST_THREADS", "1")))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device an operator runs on; CUDA skips where there is none."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the scans, shapes and weights used for development; not part of the repository."""
+    folder = Path(os.environ.get("PCPT_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"shared data not found at {folder}; set PCPT_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def office() -> Path:
+    """The scan that ships with the repository."""
+    return REPOSITORY / "examples" / "office"
