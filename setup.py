@@ -14,7 +14,7 @@ from glob import glob
 from setuptools import setup
 
 # Stable ABI: one binary for every torch >= 2.10 and every Python >= 3.11.
-DEFINES = ["-DTORCH_TARGET_VERSION=0x020a000000000000", "-DPy_LIMITED_API=0x030b0000"]
+DEFINES = ["-DTORCH_TARGET_VERSION=0x020a000000000000"]
 
 
 def extension():

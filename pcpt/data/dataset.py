@@ -1,0 +1,251 @@
+"""Samples for pretraining: one or several posed frames, back-projected, augmented and paired."""
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pcpt import registry
+from pcpt.data.batch import Batch
+from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.transforms import (
+    AugmentConfig,
+    augment_colors,
+    augment_points,
+    augment_view,
+    fit_view,
+    rotation_to_z,
+)
+from pcpt.geometry.camera import Camera
+from pcpt.ops import match_points_to_pixels
+
+SPLITS = ("train", "held_out", "all")
+
+
+@dataclass
+class DataConfig:
+    """What a sample is made of.
+
+    Attributes:
+        source: where frames come from; ``source.name`` is one of ``pcpt.list("datasets")``.
+        image_size: (H, W) of the teacher's input; images are resized to it.
+        views: frames fused into one cloud; 1 is the paper, more is this toolkit's extension, in
+            which each point is paired with every frame that sees it.
+        view_spacing: distance in the recording between the fused frames.
+        max_points: random subset of a cloud's points; 0 keeps all.
+        min_depth, max_depth: measurements outside are left out, metres; 0 means no limit.
+        held_out: last part of each recording kept for evaluation where the source marks none.
+        absolute_tolerance: a point is visible if its depth agrees with the image to this, metres.
+        relative_tolerance: added tolerance per metre of depth.
+        border: pixels along the image edge that are never paired.
+        augment: random changes of training samples; held-out ones are never changed.
+    """
+
+    source: Any = field(default_factory=lambda: {"name": "folder"})
+    image_size: list[int] = field(default_factory=lambda: [480, 640])
+    views: int = 1
+    view_spacing: int = 1
+    max_points: int = 0
+    min_depth: float = 0.0
+    max_depth: float = 0.0
+    held_out: float = 0.1
+    absolute_tolerance: float = 0.05
+    relative_tolerance: float = 0.0
+    border: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+def split_names(scan: Scan, split: str, fraction: float) -> list[str]:
+    """Frames of ``split``: by the source's marks, or else the last ``fraction`` is held out."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; one of {', '.join(SPLITS)}")
+    names = list(scan.names)
+    held_out = set(scan.held_out)
+    if not held_out and fraction > 0:
+        held_out = set(names[len(names) - round(len(names) * fraction) :])
+    keep = {"train": lambda n: n not in held_out, "held_out": held_out.__contains__}
+    return [name for name in names if split == "all" or keep[split](name)]
+
+
+def generator_for(seed: int, number: int) -> torch.Generator:
+    """The random generator of one sample: a function of the run's seed and the sample's number."""
+    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+class PosedFrames(Dataset[Batch]):
+    """Samples by global number: number n is frame ``permutation[n % len]`` of epoch ``n // len``.
+
+    A sample depends on the seed and its number alone, so any worker, rank or resumed run makes the
+    same one. Held-out samples are neither shuffled nor augmented. A broken frame is replaced by the
+    next one of its scan and named in the sample's ``skipped``.
+
+    Raises:
+        ValueError: no frame in the split; ``__getitem__`` when every frame is broken.
+    """
+
+    def __init__(self, config: DataConfig, split: str, seed: int) -> None:
+        self.config = config
+        self.split = split
+        self.seed = seed
+        source = config.source
+        self.scans: list[Scan] = registry.get("datasets", source.name)(source).open()
+        self.names = [split_names(scan, split, config.held_out) for scan in self.scans]
+        self.ends = np.cumsum([len(names) for names in self.names]).tolist()
+        if not self.ends or self.ends[-1] == 0:
+            raise ValueError(
+                f"split {split!r} of data source {source.name!r} holds no frames; "
+                "check data.source.roots, data.source.every and data.held_out"
+            )
+        self._epoch = -1
+        self._order = torch.arange(len(self))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def _index(self, number: int) -> int:
+        epoch, position = divmod(number, len(self))
+        if self.split != "train":
+            return position
+        if epoch != self._epoch:
+            generator = generator_for(self.seed, 2**62 + epoch)
+            self._order = torch.randperm(len(self), generator=generator)
+            self._epoch = epoch
+        return int(self._order[position])
+
+    def _load(self, index: int, skipped: list[str]) -> tuple[Scan, int, Frame]:
+        """The frame at ``index``, or the next whole one of the split."""
+        for attempt in range(len(self)):
+            place = (index + attempt) % len(self)
+            which = bisect.bisect_right(self.ends, place)
+            scan = self.scans[which]
+            position = place - (self.ends[which - 1] if which else 0)
+            name = self.names[which][position]
+            try:
+                return scan, position, scan.load(name)
+            except BrokenFrame as error:
+                skipped.append(f"{scan.name}/{name}: {error}")
+        raise ValueError(
+            f"no frame left in split {self.split!r}: all {len(self)} are broken; "
+            f"the last: {skipped[-1]}"
+        )
+
+    def _neighbours(self, scan: Scan, position: int, skipped: list[str]) -> list[Frame]:
+        """The further frames that are fused with the one at ``position`` of the split."""
+        names = self.names[self.scans.index(scan)]
+        steps = [s * sign for s in range(1, len(names)) for sign in (1, -1)]
+        frames: list[Frame] = []
+        for step in steps:
+            if len(frames) == self.config.views - 1:
+                break
+            place = position + step * self.config.view_spacing
+            if 0 <= place < len(names):
+                try:
+                    frames.append(scan.load(names[place]))
+                except BrokenFrame as error:
+                    skipped.append(f"{scan.name}/{names[place]}: {error}")
+        return frames
+
+    def __getitem__(self, number: int) -> Batch:
+        skipped: list[str] = []
+        scan, position, frame = self._load(self._index(number), skipped)
+        frames = [frame, *self._neighbours(scan, position, skipped)]
+        generator = generator_for(self.seed, number)
+        sample = make_sample(frames, scan.up, self.config, generator, self.split == "train")
+        sample.names = [f"{scan.name}/{frame.name}"]
+        sample.skipped = skipped
+        sample.number = torch.tensor([number])
+        return sample
+
+
+def up_of(frames: Sequence[Frame]) -> Tensor:
+    """A guess at the vertical where a source does not know it: the mean of the cameras' -y axes."""
+    return -torch.stack([f.color_camera.camera_to_world[:3, 1] for f in frames]).mean(0)
+
+
+def lift(frame: Frame, config: DataConfig, limit: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """World points (N, 3) and colours (N, 3) in [0, 1] of a frame's measured pixels that the colour
+    camera sees too; a random ``limit`` of them, all if 0."""
+    depth = frame.depth
+    wrong = depth < config.min_depth
+    if config.max_depth > 0:
+        wrong = wrong | (depth > config.max_depth)
+    points, _ = frame.depth_camera.unproject(torch.where(wrong, 0.0, depth))
+    uv, z = frame.color_camera.project(points)
+    column, row = (uv + 0.5).floor().long().unbind(1)
+    _, height, width = frame.image.shape
+    seen = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    index = seen.nonzero().squeeze(1)
+    if 0 < limit < index.numel():
+        keep = torch.randperm(index.numel(), generator=generator)[:limit]
+        index = index[keep.sort().values]
+    colors = frame.image[:, row[index], column[index]].T.float() / 255
+    return points[index], colors
+
+
+def make_sample(
+    frames: Sequence[Frame],
+    up: Tensor | None,
+    config: DataConfig,
+    generator: torch.Generator,
+    augment: bool,
+) -> Batch:
+    """One cloud from ``frames``, with the pairs between its points and the frames' pixels.
+
+    Pairs are found between the measured points and the augmented images' cameras; the student's
+    input is the same points turned z-up, centred below the first camera, and augmented in 3D.
+    """
+    limit = -(-config.max_points // len(frames))
+    lifted = [lift(frame, config, limit, generator) for frame in frames]
+    world = torch.cat([points for points, _ in lifted])
+    colors = torch.cat([color for _, color in lifted])
+
+    size = (config.image_size[0], config.image_size[1])
+    views = [
+        augment_view(f.image, f.color_camera, size, config.augment, generator)
+        if augment
+        else fit_view(f.image, f.color_camera, size)
+        for f in frames
+    ]
+    pairs = match_points_to_pixels(
+        world,
+        torch.stack([f.depth for f in frames]),
+        *_stack([f.depth_camera for f in frames]),
+        *_stack([camera for _, camera in views]),
+        size,
+        absolute_tolerance=config.absolute_tolerance,
+        relative_tolerance=config.relative_tolerance,
+        border=config.border,
+    )
+
+    turn = rotation_to_z(up if up is not None else up_of(frames))
+    center = frames[0].color_camera.camera_to_world[:3, 3]
+    points = ((world.double() - center) @ turn.T).float()
+    if augment:
+        points = augment_points(points, config.augment, generator)
+        colors = augment_colors(colors, config.augment, generator)
+    return Batch(
+        images=torch.stack([image for image, _ in views]),
+        points=points,
+        world=world,
+        colors=colors,
+        batch_index=torch.zeros(world.shape[0], dtype=torch.int64),
+        view_batch=torch.zeros(len(frames), dtype=torch.int64),
+        point_index=pairs.point_index,
+        view_index=pairs.view_index,
+        pixel=pairs.pixel,
+        number=torch.zeros(1, dtype=torch.int64),
+        names=[frames[0].name],
+    )
+
+
+def _stack(cameras: Sequence[Camera]) -> tuple[Tensor, Tensor]:
+    return (
+        torch.stack([c.intrinsics for c in cameras]),
+        torch.stack([c.camera_to_world for c in cameras]),
+    )

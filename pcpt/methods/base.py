@@ -1,0 +1,54 @@
+"""What the trainer asks of a method or a task, and nothing more."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from pcpt.data.batch import Batch, collate
+from pcpt.data.dataset import DataConfig, PosedFrames
+
+
+class Output(NamedTuple):
+    """What one forward pass yields.
+
+    Attributes:
+        loss: scalar with gradient.
+        logs: scalars worth writing down, by name; detached.
+    """
+
+    loss: Tensor
+    logs: dict[str, float | Tensor]
+
+
+class Method(nn.Module):
+    """Base of methods and tasks: ``forward(batch) -> Output``.
+
+    Parameters are what is trained. Frozen networks go into ``frozen``: they follow ``.to()`` but
+    are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: dict[str, nn.Module] = {}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Method":
+        for module in self.frozen.values():
+            module._apply(fn)
+        super()._apply(fn, recurse)
+        return self
+
+    def make_dataset(self, config: DataConfig, split: str, seed: int) -> PosedFrames:
+        """Samples of ``split`` ("train" or "held_out"), indexed by global sample number."""
+        return PosedFrames(config, split, seed)
+
+    def collate(self, samples: list[Any]) -> Batch:
+        """Joins samples into the batch that ``forward`` takes."""
+        return collate(samples)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Called once before the first step with a few training batches; nothing by default."""
+
+    def evaluate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
+        """Figures of merit on held-out batches; none by default."""
+        return {}

@@ -1,0 +1,176 @@
+"""PPKT: contrastive pixel-to-point knowledge transfer (Liu et al. 2021, arXiv 2104.04687).
+
+A sparse U-Net learns to give each point the embedding that a frozen image network gives its pixel.
+No code was released with the paper. What it leaves open is a key of ``Config``, with the reason for
+the default beside it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcpt.data.batch import Batch
+from pcpt.engine.distributed import gather_with_grad
+from pcpt.losses import pp_nce
+from pcpt.methods.base import Method, Output
+from pcpt.metrics.retrieval import cross_view_recall, retrieval_report
+from pcpt.ops import sample_pixels, voxelize
+from pcpt.registry import register
+
+
+@register("methods", "ppkt")
+class PPKT(Method):
+    """Point-pixel contrast with an upsampling feature projection layer (UPL) on the image side.
+
+    Args:
+        config: see ``Config``.
+        student: any network with ``voxels``, ``forward`` and ``project``; its ``project`` is the
+            3D projection.
+        teacher: frozen image network with ``channels``, ``stride`` and ``offset``.
+    """
+
+    @dataclass
+    class Config:
+        """Keys of the ``method`` section.
+
+        Attributes:
+            temperature: of the loss (paper: 0.04).
+            pairs: pairs per step and device, pooled over the batch, so that negatives come from
+                other scenes too (not in the paper; 4,096 as re-implementations do).
+            pair_per_voxel: draw at most one pair from a voxel: two pairs of one voxel share their
+                point feature and would be each other's false negatives (not in the paper).
+            symmetric: contrast pixels against points as well (paper: points against pixels only).
+            ignore_radius: candidates whose point lies nearer than this to the anchor's, in metres
+                and in the same cloud, are no negatives; 0 keeps all, as the paper.
+            align_corners: of the bilinear upsampling; False places feature cells where the teacher
+                says they lie (the paper does not say).
+            standardize: normalise each teacher channel over the batch before the UPL's 1x1
+                convolution (not in the paper; networks differ in scale by orders of magnitude).
+            gather_negatives: candidates from all ranks of a distributed run (not in the paper).
+            calibration_batches: training batches on which a random teacher's statistics are set.
+        """
+
+        name: str = "ppkt"
+        temperature: float = 0.04
+        pairs: int = 4096
+        pair_per_voxel: bool = True
+        symmetric: bool = False
+        ignore_radius: float = 0.0
+        align_corners: bool = False
+        standardize: bool = True
+        gather_negatives: bool = False
+        calibration_batches: int = 4
+
+    def __init__(self, config: Config, student: Any, teacher: Any) -> None:
+        super().__init__()
+        if config.pairs < 2:
+            raise ValueError(f"method.pairs must be at least 2, got {config.pairs}")
+        if student.out_channels < 1:
+            raise ValueError("PPKT needs a student with a projection; set student.out_channels")
+        self.config = config
+        self.student = student
+        self.frozen["teacher"] = teacher
+        self.norm = nn.BatchNorm2d(teacher.channels, affine=False) if config.standardize else None
+        self.projection = nn.Conv2d(teacher.channels, student.out_channels, 1)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Sets the normalisation statistics of a teacher with random weights."""
+        teacher: Any = self.frozen["teacher"]
+        if teacher.needs_calibration:
+            chosen = zip(range(self.config.calibration_batches), batches)
+            teacher.calibrate([batch.images for _, batch in chosen])
+
+    def teacher_map(self, images: Tensor) -> Tensor:
+        """(V, 3, H, W) uint8 -> (V, C, h, w): the teacher's features after the UPL's convolution,
+        still at the teacher's resolution."""
+        features = self.frozen["teacher"](images)
+        if self.norm is not None:
+            features = self.norm(features)
+        return self.projection(features)
+
+    def pixel_features(
+        self, features: Tensor, view_index: Tensor, pixel: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """(M, C) unit vectors: the UPL's upsampling of ``features``, read at pixels."""
+        teacher: Any = self.frozen["teacher"]
+        if not self.config.align_corners:
+            # bilinear upsampling puts cell 0 at (stride - 1) / 2; this teacher's lies at its offset
+            pixel = pixel - (teacher.offset - (teacher.stride - 1) / 2)
+            # and padding may give it more cells than the image has strides
+            size = (features.shape[2] * teacher.stride, features.shape[3] * teacher.stride)
+        sampled = sample_pixels(
+            features, view_index, pixel, size, align_corners=self.config.align_corners
+        )
+        return F.normalize(sampled, dim=1)
+
+    def select_pairs(self, batch: Batch, point_to_voxel: Tensor) -> Tensor:
+        """(M,) int64 random pairs of the batch, at most ``pairs``; fewer where there are fewer."""
+        order = torch.randperm(batch.num_pairs, device=batch.pixel.device)
+        if self.config.pair_per_voxel:
+            voxel = point_to_voxel[batch.point_index[order]]
+            first = torch.full(
+                (int(point_to_voxel.max()) + 1 if voxel.numel() else 0,),
+                order.numel(), device=voxel.device,
+            )
+            rank = torch.arange(order.numel(), device=voxel.device)
+            first.scatter_reduce_(0, voxel, rank, "amin")
+            order = order[first[voxel] == rank]
+        return order[: self.config.pairs]
+
+    def embed(self, batch: Batch, pairs: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit embeddings of pairs: points (M, C), pixels (M, C), and the pairs' indices (M,)."""
+        voxels, point_to_voxel = self.student.voxels(
+            batch.points, batch.colors, batch.batch_index
+        )
+        if pairs is None:
+            pairs = self.select_pairs(batch, point_to_voxel)
+        features = self.student(voxels).features
+        at_points = features[point_to_voxel[batch.point_index[pairs]]]
+        points = F.normalize(self.student.project(at_points), dim=1)
+        size = (batch.images.shape[2], batch.images.shape[3])
+        pixels = self.pixel_features(
+            self.teacher_map(batch.images), batch.view_index[pairs], batch.pixel[pairs], size
+        )
+        return points, pixels, pairs
+
+    def _ignored(self, batch: Batch, pairs: Tensor) -> Tensor | None:
+        if self.config.ignore_radius <= 0:
+            return None
+        point = batch.point_index[pairs]
+        near = torch.cdist(batch.world[point], batch.world[point]) < self.config.ignore_radius
+        cloud = batch.batch_index[point]
+        return near & (cloud[:, None] == cloud[None, :])
+
+    def forward(self, batch: Batch) -> Output:
+        """PP-NCE of a batch; a batch without pairs gives a loss of zero."""
+        points, pixels, pairs = self.embed(batch)
+        ignored = self._ignored(batch, pairs)
+        loss = self._contrast(points, pixels, ignored)
+        if self.config.symmetric:
+            loss = (loss + self._contrast(pixels, points, ignored)) / 2
+        with torch.no_grad():
+            similarity = points.detach() @ pixels.detach().T
+            best = similarity.argmax(1) if len(pairs) else similarity.new_zeros(0)
+            accuracy = (best == torch.arange(len(pairs), device=best.device)).float().sum()
+        return Output(
+            loss,
+            {"accuracy": accuracy / max(1, len(pairs)), "pairs": float(len(pairs))},
+        )
+
+    def _contrast(self, anchors: Tensor, positives: Tensor, ignored: Tensor | None) -> Tensor:
+        candidates, target = positives, None
+        if self.config.gather_negatives:
+            candidates, start = gather_with_grad(positives)
+            target = torch.arange(len(anchors), device=anchors.device) + start
+            if ignored is not None:
+                wide = ignored.new_zeros(len(anchors), len(candidates))
+                wide[:, start : start + len(anchors)] = ignored
+                ignored = wide
+        return pp_nce(
+            anchors, positives, self.config.temperature,
+            candidates=candidates, target=target, ignore=ignored,
+        )
