@@ -9,4 +9,7 @@ extern "C" PyObject* PyInit__C() {
 }
 
 STABLE_TORCH_LIBRARY(pcpt, m) {
+  m.def("kernel_map(Tensor coordinates, Tensor out_coordinates, Tensor offsets) -> (Tensor neighbors, Tensor duplicate)");
+  m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse) -> Tensor");
+  m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse) -> Tensor");
 }

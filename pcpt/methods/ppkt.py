@@ -17,8 +17,8 @@ from pcpt.data.batch import Batch
 from pcpt.engine.distributed import gather_with_grad
 from pcpt.losses import pp_nce
 from pcpt.methods.base import Method, Output
-from pcpt.metrics.retrieval import cross_view_recall, retrieval_report
-from pcpt.ops import sample_pixels, voxelize
+from pcpt.metrics.pixel_point import evaluate_pixel_point
+from pcpt.ops import sample_pixels
 from pcpt.registry import register
 
 
@@ -121,16 +121,18 @@ class PPKT(Method):
             order = order[first[voxel] == rank]
         return order[: self.config.pairs]
 
-    def embed(self, batch: Batch, pairs: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit embeddings of pairs: points (M, C), pixels (M, C), and the pairs' indices (M,)."""
+    def point_features(self, voxel_features: Tensor, voxel_index: Tensor) -> Tensor:
+        """(M, C) unit vectors: the projected features of the student's voxels."""
+        return F.normalize(self.student.project(voxel_features[voxel_index]), dim=1)
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit embeddings of random pairs: points (M, C), pixels (M, C), and their indices (M,)."""
         voxels, point_to_voxel = self.student.voxels(
             batch.points, batch.colors, batch.batch_index
         )
-        if pairs is None:
-            pairs = self.select_pairs(batch, point_to_voxel)
+        pairs = self.select_pairs(batch, point_to_voxel)
         features = self.student(voxels).features
-        at_points = features[point_to_voxel[batch.point_index[pairs]]]
-        points = F.normalize(self.student.project(at_points), dim=1)
+        points = self.point_features(features, point_to_voxel[batch.point_index[pairs]])
         size = (batch.images.shape[2], batch.images.shape[3])
         pixels = self.pixel_features(
             self.teacher_map(batch.images), batch.view_index[pairs], batch.pixel[pairs], size
@@ -174,3 +176,12 @@ class PPKT(Method):
             anchors, positives, self.config.temperature,
             candidates=candidates, target=target, ignore=ignored,
         )
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Retrieval between pixels and points of held-out frames; see ``evaluate_pixel_point``."""
+        was_training = self.training
+        self.eval()
+        figures = evaluate_pixel_point(self, batches)
+        self.train(was_training)
+        return figures

@@ -1,0 +1,6 @@
+"""How good features are: numbers computed from tensors alone, whatever produced them."""
+
+from pcpt.metrics.retrieval import cross_view_recall, retrieval, retrieval_report, sample_pairs
+from pcpt.metrics.shared_points import shared_points
+
+__all__ = ["cross_view_recall", "retrieval", "retrieval_report", "sample_pairs", "shared_points"]

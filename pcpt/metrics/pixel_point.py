@@ -1,0 +1,97 @@
+"""The figures of pixel-to-point pretraining on held-out frames, averaged over frames."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcpt.data.batch import Batch
+from pcpt.metrics.retrieval import cross_view_recall, retrieval_report, sample_pairs
+from pcpt.metrics.shared_points import shared_points
+
+NUM_CANDIDATES = 1024
+# Fewer shared places than this make another, easier task.
+MIN_SHARED = 512
+MAX_VIEW_PAIRS = 64
+
+
+class View(NamedTuple):
+    """What is kept of a held-out frame to compare it with others."""
+
+    world: Tensor
+    kinds: dict[str, Tensor]
+
+
+def evaluate_pixel_point(method: Any, batches: Iterable[Batch]) -> dict[str, float]:
+    """Retrieval between pixels and points within a frame, and of points between frames.
+
+    Args:
+        method: with ``student``, ``teacher_map``, ``pixel_features`` and ``point_features``.
+        batches: one held-out cloud each.
+
+    Returns:
+        Means over frames of ``retrieval_report`` with 1,024 candidates;
+        ``cross_view/KIND/recall@k`` over pairs of frames that share at least 512 places, at most 64
+        pairs, with KIND ``projected`` and ``decoder`` (the student's two outputs) and ``color``
+        (the points' own colours, the control); ``num_frames`` and ``cross_view/num_pairs``.
+    """
+    sums: dict[str, float] = defaultdict(float)
+    views: list[View] = []
+    for number, batch in enumerate(batches):
+        voxels, point_to_voxel = method.student.voxels(
+            batch.points, batch.colors, batch.batch_index
+        )
+        decoder = method.student(voxels).features
+        chosen = sample_pairs(batch.world[batch.point_index], NUM_CANDIDATES, seed=number)
+        if not len(chosen):
+            continue
+        point = batch.point_index[chosen]
+        size = (batch.images.shape[2], batch.images.shape[3])
+        pixels = method.pixel_features(
+            method.teacher_map(batch.images), batch.view_index[chosen], batch.pixel[chosen], size
+        )
+        points = method.point_features(decoder, point_to_voxel[point])
+        for name, value in retrieval_report(points, pixels, batch.world[point]).items():
+            sums[name] += value
+        sums["num_frames"] += 1
+        projected = method.point_features(decoder, torch.arange(len(decoder)))
+        views.append(
+            View(
+                batch.world.cpu(),
+                {
+                    "projected": projected[point_to_voxel].cpu(),
+                    "decoder": decoder[point_to_voxel].cpu(),
+                    "color": (batch.colors * 2 - 1).cpu(),
+                },
+            )
+        )
+    if not views:
+        raise ValueError("no held-out frame has a pair of a pixel and a point; nothing to evaluate")
+    count = sums.pop("num_frames")
+    figures = {name: value / count for name, value in sums.items()}
+    return figures | {"num_frames": count} | evaluate_cross_view(views)
+
+
+def evaluate_cross_view(views: list[View]) -> dict[str, float]:
+    """Mean cross-view recall over pairs of views, spread evenly where there are too many pairs."""
+    pairs = []
+    for a in range(len(views)):
+        for b in range(a + 1, len(views)):
+            index_a, index_b = shared_points(views[a].world, views[b].world)
+            if len(index_a) >= MIN_SHARED:
+                pairs.append((a, b, index_a, index_b))
+    step = -(-len(pairs) // MAX_VIEW_PAIRS) or 1
+    sums: dict[str, float] = defaultdict(float)
+    for number, (a, b, index_a, index_b) in enumerate(pairs[::step]):
+        chosen = sample_pairs(views[a].world[index_a], NUM_CANDIDATES, seed=number)
+        for kind in views[a].kinds:
+            scores = cross_view_recall(
+                views[a].kinds[kind][index_a[chosen]], views[b].kinds[kind][index_b[chosen]]
+            )
+            for name, value in scores.items():
+                if name.startswith("recall"):
+                    sums[f"cross_view/{kind}/{name}"] += value
+    used = len(pairs[::step])
+    return {name: value / used for name, value in sums.items()} | {"cross_view/num_pairs": used}

@@ -1,0 +1,81 @@
+"""What the operators that project points share: argument checks, and cameras as 3x4 matrices."""
+
+import torch
+from torch import Tensor
+
+
+def check_points(points: Tensor) -> Tensor:
+    """Points as contiguous float32 without a gradient history; raises unless floating (N, 3)."""
+    if points.dim() != 2 or points.shape[1] != 3 or not points.is_floating_point():
+        raise ValueError(
+            f"points are {points.dtype} {tuple(points.shape)}, expected floating (N, 3) in metres"
+        )
+    return points.detach().float().contiguous()
+
+
+def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
+    """(H, W) as two ints; raises unless they are not negative and H * W fits an int32."""
+    if len(size) != 2 or any(int(edge) != edge or edge < 0 for edge in size):
+        raise ValueError(f"{name} is {tuple(size)}, expected (height, width) in pixels")
+    height, width = int(size[0]), int(size[1])
+    if height * width >= 2**31:
+        raise ValueError(f"{name} {(height, width)} has 2^31 pixels or more; resize the images")
+    return height, width
+
+
+def projection_matrices(
+    intrinsics: Tensor, camera_to_world: Tensor, num_views: int, role: str = ""
+) -> Tensor:
+    """Intrinsics times world-to-camera of every view, as the kernels take them.
+
+    Args:
+        intrinsics: (V, 3, 3) floating, pixels; last row 0 0 1.
+        camera_to_world: (V, 4, 4) floating, metres; last row 0 0 0 1.
+        num_views: V, as the other arguments have it.
+        role: prefix of the argument names in messages, such as ``depth_``.
+
+    Returns:
+        (V, 3, 4) float32 on the CPU, inverted and multiplied in float64.
+
+    Raises:
+        ValueError: another shape or dtype, a value that is not finite, a last row or a matrix that
+            cannot be a camera's; the message names the view.
+    """
+    matrices = (
+        _check(intrinsics, f"{role}intrinsics", num_views, 3),
+        _check(camera_to_world, f"{role}camera_to_world", num_views, 4),
+    )
+    return (matrices[0] @ torch.linalg.inv(matrices[1])[:, :3]).float().contiguous()
+
+
+def _check(matrix: Tensor, name: str, num_views: int, size: int) -> Tensor:
+    if tuple(matrix.shape) != (num_views, size, size) or not matrix.is_floating_point():
+        raise ValueError(
+            f"{name} is {matrix.dtype} {tuple(matrix.shape)}, expected floating "
+            f"{(num_views, size, size)}: one matrix a view"
+        )
+    matrix = matrix.detach().to("cpu", torch.float64)
+    last_row = torch.eye(size, dtype=torch.float64)[-1]
+    problems = (
+        (~matrix.isfinite().flatten(1).all(1), "holds inf or nan; skip frames that lost tracking"),
+        ((matrix[:, -1] != last_row).any(1), f"must end in the row {last_row.int().tolist()}"),
+        (torch.linalg.det(matrix).abs() < 1e-9, "is not invertible"),
+    )
+    for broken, reason in problems:
+        if bool(broken.any()):
+            view = int(broken.nonzero()[0])
+            raise ValueError(f"{name}[{view}] {reason}: {matrix[view].tolist()}")
+    return matrix
+
+
+def project_reference(
+    points: Tensor, projection: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """u, v and z, each (N,), of points (N, 3) under one (3, 4) matrix, all float32.
+
+    The operations and their order are those of ``project`` in ``csrc/geometry.h``, which makes
+    kernels and references agree bit for bit; a matrix product would not.
+    """
+    x, y, z = points.unbind(1)
+    a, b, c = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in projection)
+    return a / c, b / c, c

@@ -1,0 +1,87 @@
+"""Sparse convolution over a kernel map: the one product behind every convolution of pcpt.sparse.
+
+Submanifold, strided and transposed layers differ only in the map they pass.
+"""
+
+import torch
+from torch import Tensor
+
+from pcpt.ops._library import COMPILED, has_kernel
+from pcpt.ops.kernel_map import invert_kernel_map
+
+KERNEL_TYPES = (torch.float32, torch.float64)
+
+
+def sparse_conv(
+    features: Tensor, weight: Tensor, neighbors: Tensor, inverse: Tensor | None = None
+) -> Tensor:
+    """Sums ``features[neighbors[k, o]] @ weight[k]`` over the taps k that meet a voxel.
+
+    Args:
+        features: (N_in, C_in) float32 or float64 (half precision and autocast on CUDA also work,
+            summed over the taps in float32).
+        weight: (K, C_in, C_out), of the same type.
+        neighbors: (K, N_out) int32 from :func:`pcpt.ops.kernel_map`, -1 where there is no voxel.
+        inverse: (K, N_in) int32, the map read from the input side
+            (:func:`pcpt.ops.kernel_map.invert_kernel_map`); made here if a gradient needs it and it
+            is not given.
+
+    Returns:
+        (N_out, C_out); differentiable in ``features`` and ``weight``. The result does not depend on
+        the number of threads.
+
+    Raises:
+        ValueError: shapes or types that do not fit together.
+    """
+    _check(features, weight, neighbors, inverse)
+    features, weight = _common_type(features, weight)
+    if features.dtype not in KERNEL_TYPES or not has_kernel("sparse_conv", features):
+        return _reference(features, weight, neighbors)
+    if inverse is None:
+        if features.requires_grad or weight.requires_grad:
+            inverse = invert_kernel_map(neighbors, len(features))
+        else:
+            inverse = neighbors.new_empty(len(neighbors), 0)  # never read
+    return torch.ops.pcpt.sparse_conv(features, weight, neighbors, inverse)
+
+
+def _check(features: Tensor, weight: Tensor, neighbors: Tensor, inverse: Tensor | None) -> None:
+    if features.ndim != 2 or weight.ndim != 3 or features.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"features {tuple(features.shape)} and weight {tuple(weight.shape)} do not fit; "
+            "expected (N_in, C_in) and (K, C_in, C_out)"
+        )
+    if neighbors.ndim != 2 or len(neighbors) != len(weight) or neighbors.dtype != torch.int32:
+        raise ValueError(
+            f"neighbors must be ({len(weight)}, N_out) int32 to fit the weight, got "
+            f"{tuple(neighbors.shape)} {neighbors.dtype}"
+        )
+    expected = (len(weight), len(features))
+    if inverse is not None and (inverse.shape != expected or inverse.dtype != torch.int32):
+        raise ValueError(
+            f"inverse must be {expected} int32, got {tuple(inverse.shape)} {inverse.dtype}"
+        )
+
+
+def _common_type(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Autocast chooses half precision on CUDA; on CPU the float32 kernel is the fast one."""
+    device = features.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device) if device == "cuda" else torch.float32
+        if torch.float64 not in (features.dtype, weight.dtype):
+            return features.to(dtype), weight.to(dtype)
+    if features.dtype != weight.dtype or not features.is_floating_point():
+        raise ValueError(
+            f"features and weight must share a floating type, got {features.dtype} and "
+            f"{weight.dtype}; convert one of them with .to()"
+        )
+    return features, weight
+
+
+def _reference(features: Tensor, weight: Tensor, neighbors: Tensor) -> Tensor:
+    sum_type = torch.promote_types(features.dtype, torch.float32)
+    out = features.new_zeros((neighbors.shape[1], weight.shape[2]), dtype=sum_type)
+    for rows, tap in zip(neighbors, weight):
+        present = (rows >= 0).nonzero().squeeze(1)
+        out = out.index_add(0, present, (features[rows[present]] @ tap).to(sum_type))
+    return out.to(features.dtype)
