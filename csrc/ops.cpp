@@ -9,6 +9,11 @@ extern "C" PyObject* PyInit__C() {
 }
 
 STABLE_TORCH_LIBRARY(pcpt, m) {
+  m.def("match_points_to_pixels(Tensor points, Tensor depth, Tensor depth_projection, Tensor color_projection, int color_height, int color_width, float absolute_tolerance, float relative_tolerance, int border) -> (Tensor point_index, Tensor view_index, Tensor pixel, Tensor depth_error)");
+  m.def("sample_pixels(Tensor features, Tensor view_index, Tensor pixel, int image_height, int image_width, bool align_corners) -> Tensor");
+  m.def("sample_pixels_backward(Tensor grad, Tensor view_index, Tensor pixel, int num_views, int height, int width, int image_height, int image_width, bool align_corners) -> Tensor");
+  m.def("render_depth(Tensor points, Tensor projection, int height, int width, int radius_pixels) -> Tensor");
+  m.def("voxelize(Tensor points, float voxel_size, Tensor batch_index) -> (Tensor coordinates, Tensor point_to_voxel)");
   m.def("kernel_map(Tensor coordinates, Tensor out_coordinates, Tensor offsets) -> (Tensor neighbors, Tensor duplicate)");
   m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse) -> Tensor");
   m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse) -> Tensor");

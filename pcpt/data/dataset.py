@@ -168,7 +168,9 @@ def up_of(frames: Sequence[Frame]) -> Tensor:
     return -torch.stack([f.color_camera.camera_to_world[:3, 1] for f in frames]).mean(0)
 
 
-def lift(frame: Frame, config: DataConfig, limit: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def lift(
+    frame: Frame, config: DataConfig, limit: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """World points (N, 3) and colours (N, 3) in [0, 1] of a frame's measured pixels that the colour
     camera sees too; a random ``limit`` of them, all if 0."""
     depth = frame.depth

@@ -139,7 +139,9 @@ def augment_points(points: Tensor, config: AugmentConfig, generator: torch.Gener
             points = elastic_distortion(points, granularity, magnitude, generator)
     limits = (config.tilt, config.tilt, config.rotate)
     angles = [math.radians(uniform(-limit, limit, generator)) for limit in limits]
-    turn = rotation_about(2, angles[2]) @ rotation_about(1, angles[1]) @ rotation_about(0, angles[0])
+    turn = (
+        rotation_about(2, angles[2]) @ rotation_about(1, angles[1]) @ rotation_about(0, angles[0])
+    )
     factors = [uniform(config.scale[0], config.scale[1], generator) for _ in range(3)]
     turn = turn * torch.tensor(factors, dtype=torch.float64)
     return points @ turn.T.to(points.dtype)

@@ -1,0 +1,1 @@
+"""Training: the loop and what surrounds it. ``pcpt.engine.run.train`` is the way in."""

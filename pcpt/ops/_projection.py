@@ -24,14 +24,14 @@ def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
 
 
 def projection_matrices(
-    intrinsics: Tensor, camera_to_world: Tensor, num_views: int, role: str = ""
+    intrinsics: Tensor, camera_to_world: Tensor, num_views: int | None = None, role: str = ""
 ) -> Tensor:
     """Intrinsics times world-to-camera of every view, as the kernels take them.
 
     Args:
         intrinsics: (V, 3, 3) floating, pixels; last row 0 0 1.
         camera_to_world: (V, 4, 4) floating, metres; last row 0 0 0 1.
-        num_views: V, as the other arguments have it.
+        num_views: V, where another argument sets it.
         role: prefix of the argument names in messages, such as ``depth_``.
 
     Returns:
@@ -41,18 +41,19 @@ def projection_matrices(
         ValueError: another shape or dtype, a value that is not finite, a last row or a matrix that
             cannot be a camera's; the message names the view.
     """
-    matrices = (
-        _check(intrinsics, f"{role}intrinsics", num_views, 3),
-        _check(camera_to_world, f"{role}camera_to_world", num_views, 4),
-    )
-    return (matrices[0] @ torch.linalg.inv(matrices[1])[:, :3]).float().contiguous()
+    first = _check(intrinsics, f"{role}intrinsics", num_views, 3)
+    second = _check(camera_to_world, f"{role}camera_to_world", len(first), 4)
+    return (first @ torch.linalg.inv(second)[:, :3]).float().contiguous()
 
 
-def _check(matrix: Tensor, name: str, num_views: int, size: int) -> Tensor:
-    if tuple(matrix.shape) != (num_views, size, size) or not matrix.is_floating_point():
+def _check(matrix: Tensor, name: str, num_views: int | None, size: int) -> Tensor:
+    shape = tuple(matrix.shape)
+    fits = len(shape) == 3 and shape[1:] == (size, size) and num_views in (None, shape[0])
+    if not fits or not matrix.is_floating_point():
+        views = "V" if num_views is None else num_views
         raise ValueError(
-            f"{name} is {matrix.dtype} {tuple(matrix.shape)}, expected floating "
-            f"{(num_views, size, size)}: one matrix a view"
+            f"{name} is {matrix.dtype} {shape}, expected floating ({views}, {size}, {size}): "
+            "one matrix a view"
         )
     matrix = matrix.detach().to("cpu", torch.float64)
     last_row = torch.eye(size, dtype=torch.float64)[-1]
@@ -68,9 +69,7 @@ def _check(matrix: Tensor, name: str, num_views: int, size: int) -> Tensor:
     return matrix
 
 
-def project_reference(
-    points: Tensor, projection: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def project_reference(points: Tensor, projection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """u, v and z, each (N,), of points (N, 3) under one (3, 4) matrix, all float32.
 
     The operations and their order are those of ``project`` in ``csrc/geometry.h``, which makes

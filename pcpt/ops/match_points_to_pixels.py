@@ -87,10 +87,11 @@ def match_points_to_pixels(
     for name, value in (
         ("absolute_tolerance", absolute_tolerance),
         ("relative_tolerance", relative_tolerance),
-        ("border", border),
     ):
         if math.isnan(value) or value < 0:
             raise ValueError(f"{name} is {value}, expected 0 or more")
+    if not isinstance(border, int) or border < 0:
+        raise ValueError(f"border is {border}, expected a whole number of pixels, 0 or more")
     num_views, depth_size = depth.shape[0], check_size(tuple(depth.shape[1:]), "depth size")
     color_size = depth_size if color_size is None else check_size(color_size, "color_size")
     if color_intrinsics is None and color_size != depth_size:
@@ -122,7 +123,7 @@ def match_points_to_pixels(
             *color_size,
             float(absolute_tolerance),
             float(relative_tolerance),
-            int(border),
+            border,
         )
     )
 
@@ -169,6 +170,9 @@ if COMPILED:
     def _fake(points: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num_pairs = torch.library.get_ctx().new_dynamic_size()
         index = points.new_empty(num_pairs, dtype=torch.int64)
-        return index, torch.empty_like(index), points.new_empty(num_pairs, 2), points.new_empty(
-            num_pairs
+        return (
+            index,
+            torch.empty_like(index),
+            points.new_empty(num_pairs, 2),
+            points.new_empty(num_pairs),
         )

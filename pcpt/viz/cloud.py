@@ -20,7 +20,7 @@ def overview_camera(
     height: int = 540,
     width: int = 720,
     up: Tensor | None = None,
-    azimuth: float = 22.0,
+    azimuth: float | None = None,
     elevation: float = 16.0,
 ) -> Camera:
     """A viewpoint behind, above and beside the camera that recorded a cloud, framing all of it.
@@ -34,7 +34,8 @@ def overview_camera(
         height: of the picture, pixels.
         width: of the picture, pixels.
         up: (3,) against gravity, world frame. None: up in the recording camera's image.
-        azimuth: degrees to swing around the cloud, positive to the right.
+        azimuth: degrees to swing around the cloud, positive to the right. None: 22 to the side
+            from which the cloud fills more of the picture.
         elevation: degrees to rise above the recording camera.
 
     Returns:
@@ -49,20 +50,35 @@ def overview_camera(
     pose = seen_from.camera_to_world
     up = -pose[:3, 1] if up is None else up.detach().cpu().double()
     up = up / up.norm()
-    target = points.median(dim=0).values
+    views = []
+    for degrees in (22.0, -22.0) if azimuth is None else (azimuth,):
+        placed = _orbit(points.median(dim=0).values, pose, up, degrees, elevation)
+        views.append(_framed(points, placed, height, width))
+    return max(views, key=lambda view: _filled_pixels(points, view)) if len(views) > 1 else views[0]
+
+
+def _orbit(target: Tensor, pose: Tensor, up: Tensor, azimuth: float, elevation: float) -> Tensor:
+    """(4, 4) pose that looks at the target from beside and above the place of ``pose``."""
     back = pose[:3, 3] - target
     distance = max(float(back.norm()), 0.1)
     rise = math.asin(max(-1.0, min(1.0, float(back @ up) / distance))) + math.radians(elevation)
     rise = min(rise, math.radians(75.0))  # looking straight down has no upright picture
     level = back - (back @ up) * up
-    if float(level.norm()) < 1e-6 * distance:
-        level = -pose[:3, 2] - (-pose[:3, 2] @ up) * up
+    if float(level.norm()) < 1e-6 * distance:  # recorded from straight above or below
+        level = max((a - (a @ up) * up for a in (pose[:3, 1], -pose[:3, 2])), key=torch.norm)
     level = level / level.norm()
-    side = torch.linalg.cross(up, level)  # right, for who looks along -level
+    right = torch.linalg.cross(up, level)  # for who looks along -level
     swing = math.radians(azimuth)
-    around = math.cos(swing) * level + math.sin(swing) * side
+    around = math.cos(swing) * level + math.sin(swing) * right
     eye = target + 1.25 * distance * (math.cos(rise) * around + math.sin(rise) * up)
-    return _framed(points, look_at(eye, target, up), height, width)
+    return look_at(eye, target, up)
+
+
+def _filled_pixels(points: Tensor, camera: Camera) -> int:
+    """In a small picture, where points are dense enough to close their surfaces."""
+    uv, z = camera.resized(90, 120).project(points)
+    pixel = uv[z > NEAREST].clamp(-1.0, 120.0).round().long()
+    return len(torch.unique(pixel[:, 1] * 1000 + pixel[:, 0]))
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
@@ -88,45 +104,61 @@ def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
 
 
 def splat(
-    points: Tensor, camera: Camera, point_size: float, *, max_pixels: int = 16
+    points: Tensor, camera: Camera, point_size: float | Tensor, *, max_radius: int = 16
 ) -> tuple[Tensor, Tensor]:
     """Which point is seen in every pixel, each point being a disc that faces the camera.
+
+    Of the points that share a centre pixel only the nearest gets its disc.
 
     Args:
         points: (N, 3) float, metres, world frame.
         camera: where to look from.
-        point_size: diameter of the discs, metres; each covers at least one pixel.
-        max_pixels: largest radius of a disc in the picture, pixels.
+        point_size: diameter of the discs, metres, one or (N,); each covers at least one pixel.
+        max_radius: of a disc in the picture, pixels.
 
     Returns:
         point_index: (H, W) int64, the nearest point, on ties the first; -1 where there is none.
         depth: (H, W) float32, metres along the optical axis; 0 where there is none.
     """
     points = points.detach().cpu().double()
-    height, width = camera.height, camera.width
     uv, z = camera.project(points)
+    drawn = torch.nonzero((z > NEAREST) & torch.isfinite(uv).all(1)).squeeze(1)
+    uv, z = uv[drawn], z[drawn]
+    size = torch.as_tensor(point_size, dtype=torch.float64).cpu().expand(len(points))[drawn]
     focal = float(camera.intrinsics[:2, :2].diagonal().abs().max())
-    drawn = (z > NEAREST) & torch.isfinite(uv).all(1)
-    radius = (0.5 * point_size * focal / z).clamp(0.0, max_pixels)
-    center = torch.where(drawn[:, None], uv, -1e6).clamp(-1e6, 1e6).round().long()
+    radius = (0.5 * size * focal / z).clamp(0.0, max_radius).float()
     # One integer orders by depth, then by row: the bits of positive floats sort like the floats.
-    key = z.float().view(torch.int32).long() << 32 | torch.arange(len(z))
-    order = torch.argsort(radius, descending=True, stable=True)  # each offset concerns a prefix
-    order = order[drawn[order]]
-    center, key, radius = center[order], key[order], radius[order]
-    buffer = torch.full((height * width,), _NOTHING)
-    reach = int(radius[0]) if len(radius) else 0
-    for dv in range(-reach, reach + 1):
-        for du in range(-reach, reach + 1):
-            covers = len(radius) if du == dv == 0 else int((radius >= math.hypot(du, dv)).sum())
-            u, v = center[:covers, 0] + du, center[:covers, 1] + dv
-            inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-            pixel = (v * width + u)[inside]
-            buffer.scatter_reduce_(0, pixel, key[:covers][inside], "amin")
-    empty = buffer == _NOTHING
-    point_index = torch.where(empty, -1, buffer & 0xFFFFFFFF).view(height, width)
-    depth = torch.where(empty, 0, buffer >> 32).to(torch.int32).view(torch.float32)
-    return point_index, depth.view(height, width)
+    key = z.float().view(torch.int32).long() << 32 | drawn
+    margin = int(radius.max()) if len(radius) else 0  # discs reach in from beyond the border
+    height, width = camera.height + 2 * margin, camera.width + 2 * margin
+    center = uv.clamp(-1e6, 1e6).round().long() + margin
+    inside = ((center >= 0) & (center < torch.tensor([width, height]))).all(1)
+    pixel = (center[:, 1] * width + center[:, 0])[inside]
+    centers = torch.full((height * width,), _NOTHING)
+    centers.scatter_reduce_(0, pixel, key[inside], "amin")
+    by_point = torch.zeros(len(points)).index_copy(0, drawn, radius)
+    reach = torch.where(centers == _NOTHING, -1.0, by_point[(centers & 0xFFFFFFFF) % len(points)])
+    nearest = _dilated(centers.view(height, width), reach.view(height, width), margin)
+    empty = nearest == _NOTHING
+    point_index = torch.where(empty, -1, nearest & 0xFFFFFFFF)
+    depth = torch.where(empty, 0, nearest >> 32).to(torch.int32).view(torch.float32)
+    return point_index, depth
+
+
+def _dilated(keys: Tensor, reach: Tensor, margin: int) -> Tensor:
+    """The least of the keys whose disc of radius ``reach`` covers a pixel, without the margin."""
+    height, width = keys.shape[0] - 2 * margin, keys.shape[1] - 2 * margin
+    nearest = torch.full((height, width), _NOTHING)
+    for dv in range(-margin, margin + 1):
+        for du in range(-margin, margin + 1):
+            if math.hypot(du, dv) > margin:
+                continue
+            window = slice(margin + dv, margin + dv + height), slice(
+                margin + du, margin + du + width
+            )
+            covers = torch.where(reach[window] >= math.hypot(du, dv), keys[window], _NOTHING)
+            torch.minimum(nearest, covers, out=nearest)
+    return nearest
 
 
 def render_cloud(
@@ -134,7 +166,7 @@ def render_cloud(
     colors: Tensor,
     camera: Camera,
     *,
-    point_size: float | None = None,
+    point_size: float | Tensor | None = None,
     background: tuple[int, int, int] = BACKGROUND,
     shading: float = 0.5,
     supersample: int = 2,
@@ -145,7 +177,7 @@ def render_cloud(
         points: (N, 3) float, metres, world frame.
         colors: (N, 3) uint8, or float in [0, 1].
         camera: where to look from, and the size of the picture.
-        point_size: metres; None takes what closes the surfaces of this cloud.
+        point_size: metres, one or (N,); None takes what closes the surfaces of this cloud.
         background: RGB, 0-255.
         shading: strength of the eye-dome lighting that darkens what lies behind an edge (Boucheny
             2009); 0 keeps the colours as they are.
@@ -161,8 +193,8 @@ def render_cloud(
     if len(colors) != len(points):
         raise ValueError(f"{len(colors)} colors for {len(points)} points, expected as many")
     fine = camera.resized(camera.height * supersample, camera.width * supersample)
-    size = spacing(points) if point_size is None else point_size
-    point_index, depth = splat(points, fine, size, max_pixels=8 * supersample)
+    size = disc_sizes(points) if point_size is None else point_size
+    point_index, depth = splat(points, fine, size, max_radius=6 * supersample)
     hit = point_index >= 0
     light = _eye_dome(depth, hit, supersample) ** shading
     picture = torch.tensor(background, dtype=torch.float32).repeat(*hit.shape, 1)
@@ -171,17 +203,28 @@ def render_cloud(
     return averaged.round().clamp(0, 255).to(torch.uint8)
 
 
-def spacing(points: Tensor) -> float:
-    """A disc diameter that closes the surfaces of a cloud, metres: from its nearest neighbours."""
-    points = points.detach().cpu().float()
-    if len(points) < 2:
-        return 0.02
-    step = max(1, len(points) // 256)
-    distance = torch.cdist(points[::step], points, compute_mode="donot_use_mm_for_euclid_dist")
-    distance[distance == 0] = torch.inf  # the point itself, and duplicates
-    nearest = distance.amin(1)
-    nearest = nearest[torch.isfinite(nearest)]
-    return 1.6 * float(nearest.quantile(0.8)) if len(nearest) else 0.02
+def disc_sizes(points: Tensor) -> Tensor:
+    """(N,) float64 disc diameters that close the surfaces of a cloud, metres: large where points
+    are sparse, judged by how many share a cell with each."""
+    points = points.detach().cpu().double()
+    if len(points) == 0:
+        return points.new_zeros(0)
+    low, high = _quantiles(points, 0.02, 0.98)
+    cell = max(float((high - low).norm()) / 60, 1e-6)
+    count = torch.zeros(len(points), dtype=torch.int64)
+    # a cell that a surface only grazes holds too few points; in a second grid they lie amid theirs
+    for shift in (0.0, 0.5):
+        cells = torch.floor((points - points.amin(0)) / cell + shift).long()
+        key = (cells[:, 0] << 42) + (cells[:, 1] << 21) + cells[:, 2]
+        _, index, in_cell = torch.unique(key, return_inverse=True, return_counts=True)
+        count = torch.maximum(count, in_cell[index])
+    step = cell / count.double().sqrt()
+    return 1.5 * step.clamp(max=float(_quantiles(step, 0.9)[0]))  # stray points stay small
+
+
+def _quantiles(values: Tensor, *shares: float) -> Tensor:
+    """Per column; torch.quantile stops at 16 million elements."""
+    return values.sort(dim=0).values[[int(share * (len(values) - 1)) for share in shares]]
 
 
 def _eye_dome(depth: Tensor, hit: Tensor, reach: int) -> Tensor:
@@ -205,7 +248,7 @@ def _framed(points: Tensor, pose: Tensor, height: int, width: int) -> Camera:
     in_camera = (points - pose[:3, 3]) @ pose[:3, :3]
     in_camera = in_camera[in_camera[:, 2] > NEAREST]
     slopes = in_camera[:, :2] / in_camera[:, 2:]
-    low, high = slopes.sort(dim=0).values[[int(q * (len(slopes) - 1)) for q in (0.015, 0.985)]]
+    low, high = _quantiles(slopes, 0.015, 0.985)
     extent = (high - low).clamp(min=1e-3)
     size = torch.tensor([width, height], dtype=torch.float64)
     focal = float((0.94 * size / extent).min())

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 # One dark ground for all panels: feature colours are bright, and it suits light and dark pages.
-BACKGROUND = (18, 21, 27)
+BACKGROUND = (26, 29, 36)
 FOREGROUND = (226, 229, 234)
 _DPI = 100
 

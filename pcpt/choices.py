@@ -1,0 +1,24 @@
+"""How a mistyped word is answered: with the nearest one that exists."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known word nearest to ``word``, or nothing."""
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def check_choice(key: str, value: str, known: Iterable[str]) -> None:
+    """Raises ``ValueError`` unless ``value`` is one of ``known``; ``key`` is its dotted config key."""
+    known = list(known)
+    if value not in known:
+        hint = did_you_mean(value, known)
+        raise ValueError(f"{key} is {value!r}, expected one of {', '.join(known)}{hint}")
+
+
+def check_minimum(key: str, value: float, minimum: float) -> None:
+    """Raises ``ValueError`` unless ``value >= minimum``; NaN fails too."""
+    if not value >= minimum:
+        raise ValueError(f"{key} is {value}, expected at least {minimum}")

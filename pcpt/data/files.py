@@ -1,0 +1,152 @@
+"""The small text files around the images of a scan, and the folders that scans are found in."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pcpt.data.frame import BrokenFrame
+from pcpt.geometry.camera import Camera
+
+# Principal points of real cameras lie near the middle. One that is further off than this share of
+# the image means that the intrinsics were written for another resolution.
+CENTRE_TOLERANCE = 0.2
+
+
+def expand_roots(source: str, roots: Sequence[str]) -> list[Path]:
+    """The folders that the config key ``roots`` names: each a path or a glob, ``~`` allowed.
+
+    Returns:
+        Folders without repetition, in the order of ``roots``, matches of a glob sorted.
+
+    Raises:
+        ValueError: no roots.
+        FileNotFoundError: one that matches no folder.
+    """
+    if not roots:
+        raise ValueError(f"{source}: roots is empty, expected a list of folders or globs")
+    folders: dict[Path, None] = {}
+    for root in roots:
+        pattern = str(Path(root).expanduser())
+        found = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
+        matches = [path for path in found if path.is_dir()]
+        if not matches:
+            raise FileNotFoundError(
+                f"{source}: roots holds {root!r}, which matches no folder; relative paths start "
+                f"at {Path.cwd()}"
+            )
+        folders.update(dict.fromkeys(matches))
+    return list(folders)
+
+
+def scan_names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell all folders apart, ``_`` between their parts."""
+    absolute = [folder.resolve() for folder in folders]
+    for length in range(1, max(len(path.parts) for path in absolute) + 1):
+        names = ["_".join(path.parts[-length:]) for path in absolute]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError(f"roots name the same folder twice: {', '.join(map(str, folders))}")
+
+
+def every_nth(names: Sequence[str], every: int) -> list[str]:
+    """Every Nth name, beginning with the first; raises ValueError when ``every`` is below 1."""
+    if every < 1:
+        raise ValueError(f"every is {every}, expected 1 (all frames) or more")
+    return list(names[::every])
+
+
+def check_same_frames(folder: Path, images: Sequence[str], poses: Sequence[str]) -> None:
+    """Raises ValueError unless colour images and poses are of the same frames of a scan."""
+    if not images:
+        raise ValueError(f"{folder}: no colour images found; see docs/data_layout.md for its files")
+    odd = sorted(set(images) ^ set(poses))
+    if odd:
+        lacking = "pose" if odd[0] in images else "colour image"
+        raise ValueError(
+            f"{folder}: {len(images)} colour images but {len(poses)} poses; {odd[0]} has no "
+            f"{lacking}. Restore what is missing or delete the other files of the frame"
+        )
+
+
+def read_numbers(path: Path) -> list[float]:
+    """All numbers of a text file separated by blanks and line breaks; inf and nan are numbers.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: something else in it, with its position.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    words = path.read_bytes().decode("utf-8", errors="replace").split()
+    numbers = []
+    for position, word in enumerate(words):
+        try:
+            numbers.append(float(word))
+        except ValueError:
+            raise ValueError(
+                f"{path}: value {position + 1} is {word[:20]!r}, not a number"
+            ) from None
+    return numbers
+
+
+def read_pose(path: Path) -> Tensor:
+    """A 4x4 matrix of a text file, row by row: (4, 4) float64, whatever its values.
+
+    Raises:
+        BrokenFrame: missing, or not 16 numbers.
+    """
+    try:
+        numbers = read_numbers(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise BrokenFrame(f"pose {error}") from error
+    if len(numbers) != 16:
+        raise BrokenFrame(f"pose {path} holds {len(numbers)} numbers, expected 4x4")
+    return torch.tensor(numbers, dtype=torch.float64).reshape(4, 4)
+
+
+def read_intrinsics(path: Path) -> Tensor:
+    """A 3x3 matrix, or the upper left of a 4x4 one, of a text file: (3, 3) float64.
+
+    Raises:
+        FileNotFoundError: no such file, with the remedy.
+        ValueError: not 9 or 16 numbers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"intrinsics {path} does not exist; put the camera's 3x3 matrix there (fx 0 cx / "
+            "0 fy cy / 0 0 1, in pixels)"
+        )
+    numbers = read_numbers(path)
+    side = {9: 3, 16: 4}.get(len(numbers))
+    if side is None:
+        raise ValueError(f"intrinsics {path} holds {len(numbers)} numbers, expected 3x3 or 4x4")
+    return torch.tensor(numbers, dtype=torch.float64).reshape(side, side)[:3, :3].clone()
+
+
+def pinhole(intrinsics: Tensor, size: tuple[int, int], origin: str) -> Camera:
+    """A camera at the origin, from intrinsics whose file does not say the image size.
+
+    Args:
+        intrinsics: (3, 3) in pixels.
+        size: (height, width) of the images they are used for.
+        origin: the file, for messages.
+
+    Raises:
+        ValueError: intrinsics that cannot be, or not of images of that size.
+    """
+    height, width = size
+    try:
+        camera = Camera(intrinsics, height, width)
+    except ValueError as error:
+        raise ValueError(f"intrinsics {origin}: {error}") from error
+    centre_u, centre_v = float(intrinsics[0, 2]), float(intrinsics[1, 2])
+    off = max(abs(centre_u / width - 0.5), abs(centre_v / height - 0.5))
+    if off > CENTRE_TOLERANCE:
+        raise ValueError(
+            f"intrinsics {origin} have their centre at ({centre_u:g}, {centre_v:g}), but images "
+            f"are {width}x{height}: they were written for another size; scale them or re-export"
+        )
+    return camera

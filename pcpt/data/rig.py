@@ -1,0 +1,127 @@
+"""From the files of a frame to a Frame. Sources only list files; all that they share is here."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pcpt.data.files import read_pose
+from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.images import read_color, read_depth
+from pcpt.geometry.camera import Camera
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """The colour and the depth camera of a scanner, which move as one.
+
+    Attributes:
+        color: its ``camera_to_world`` maps colour camera points to *depth camera* points.
+        depth: at the origin of the rig; the pose of a frame is the pose of this camera.
+        depth_scale: units of the depth images per metre.
+    """
+
+    color: Camera
+    depth: Camera
+    depth_scale: float = 1000.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.depth_scale < float("inf"):
+            raise ValueError(
+                f"depth_scale is {self.depth_scale}, expected units per metre > 0 (1000: mm)"
+            )
+
+    def posed(self, camera_to_world: Tensor) -> tuple[Camera, Camera]:
+        """Colour and depth camera when the depth camera stands at ``camera_to_world`` (4, 4).
+
+        Raises:
+            ValueError: not finite, or not a rotation and a translation.
+        """
+        depth = replace(self.depth, camera_to_world=camera_to_world)
+        color_pose = depth.camera_to_world @ self.color.camera_to_world
+        return replace(self.color, camera_to_world=color_pose), depth
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFiles:
+    """Where one frame lies, relative to the folder of its scan.
+
+    Attributes:
+        image, depth: files.
+        pose: a text file of 4x4 numbers, or those numbers (4, 4); maps depth camera to world.
+        pose_origin: how messages call the pose when it is not a file of its own.
+    """
+
+    image: str
+    depth: str
+    pose: str | Tensor
+    pose_origin: str = ""
+
+
+class RigScan(Scan):
+    """A scan whose frames were all taken by one rig.
+
+    Args:
+        name: of the scan.
+        folder: that the files are relative to.
+        rig: the two cameras.
+        files: of each frame, in recording order.
+        held_out: names of frames that must not be trained on.
+        up: vector against gravity in the world frame, of any length; empty where unknown.
+
+    Raises:
+        ValueError: no frames, or an ``up`` that is no direction.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        rig: Rig,
+        files: Mapping[str, FrameFiles],
+        *,
+        held_out: Iterable[str] = (),
+        up: Iterable[float] = (),
+    ) -> None:
+        if not files:
+            raise ValueError(f"scan {name}: no frames are listed in {folder}")
+        self.name = name
+        self.names = list(files)
+        self.held_out = frozenset(held_out)
+        self.up = _direction(list(up), folder)
+        self._folder, self._rig, self._files = folder, rig, dict(files)
+
+    def load(self, name: str) -> Frame:
+        if name not in self._files:
+            raise ValueError(f"scan {self.name} has no frame {name!r}; its names lists them")
+        files = self._files[name]
+        if isinstance(files.pose, str):
+            pose, origin = read_pose(self._folder / files.pose), str(self._folder / files.pose)
+        else:
+            pose, origin = files.pose, str(self._folder / files.pose_origin)
+        try:
+            color_camera, depth_camera = self._rig.posed(pose)
+        except ValueError as error:
+            raise BrokenFrame(f"pose {origin}: {error}") from error
+        image = read_color(self._folder / files.image, (color_camera.height, color_camera.width))
+        depth = read_depth(
+            self._folder / files.depth,
+            (depth_camera.height, depth_camera.width),
+            self._rig.depth_scale,
+        )
+        return Frame(name, image, depth, color_camera, depth_camera)
+
+
+def _direction(up: list[float], folder: Path) -> Tensor | None:
+    if not up:
+        return None
+    vector = torch.tensor(up, dtype=torch.float64)
+    length = float(vector.norm())
+    if len(up) != 3 or not 0 < length < float("inf"):
+        raise ValueError(
+            f"{folder}: up is {up}, expected three finite numbers, not all 0: the direction "
+            "against gravity in the world frame"
+        )
+    return vector / length

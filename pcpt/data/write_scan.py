@@ -1,0 +1,188 @@
+"""Writes scans in the neutral `folder` layout of docs/data_layout.md: for your own recordings."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pcpt.data.frame import Frame
+from pcpt.data.images import SATURATED
+from pcpt.data.scan_json import VERSION
+from pcpt.geometry.camera import Camera
+
+# How far the offset between both cameras may wander over a recording, in metres and radians: poses
+# in files are rounded to about 1e-6.
+RIG_TOLERANCE = 1e-4
+
+
+def write_folder_scan(
+    folder: Path | str,
+    name: str,
+    frames: Iterable[Frame],
+    *,
+    up: Iterable[float] | Tensor | None = None,
+    held_out: Collection[str] = (),
+    depth_scale: float = 1000.0,
+    jpeg_quality: int | None = None,
+    note: str = "",
+) -> Path:
+    """Writes frames as a folder with scan.json, color/ and depth/, all of it or nothing.
+
+    Frames are taken one by one, so a generator may read them from anywhere.
+
+    Args:
+        folder: must not exist yet; appears when everything in it is written.
+        name: of the scan, unique in your data set.
+        frames: all of the same two cameras, mounted rigidly; names become file names.
+        up: (3,), against gravity in the world frame.
+        held_out: names of frames that must not be trained on.
+        depth_scale: units per metre of the 16-bit depth images; 1000 rounds to millimetres.
+        jpeg_quality: 1 to 100 for JPEG colour; None for PNG, which loses nothing.
+        note: origin and licence, for readers of scan.json.
+
+    Returns:
+        The path of scan.json.
+
+    Raises:
+        FileExistsError: ``folder`` exists.
+        ValueError: no frames, a name that is no file name or comes twice, cameras that differ
+            between frames, depth beyond what 16 bits hold, or ``held_out`` that is no frame.
+
+    Example:
+        >>> camera = Camera(K, 480, 640, camera_to_world)
+        >>> write_folder_scan("my_scan", "my_scan", [Frame("0", image, depth, camera, camera)])
+    """
+    target = Path(folder)
+    if target.exists():
+        raise FileExistsError(f"{target} exists and is not overwritten; remove or rename it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for part in ("color", "depth"):
+            (unfinished / part).mkdir()
+        listed: list[dict[str, Any]] = []
+        cameras: tuple[Camera, Camera, Tensor] | None = None
+        for frame in frames:
+            cameras = _same_rig(frame, cameras)
+            if any(frame.name == other["name"] for other in listed):
+                raise ValueError(f"frame {frame.name} comes twice; names must be unique")
+            listed.append(_write_frame(unfinished, frame, depth_scale, jpeg_quality))
+            if frame.name in held_out:
+                listed[-1]["held_out"] = True
+        if cameras is None:
+            raise ValueError(f"{target}: there are no frames to write")
+        unknown = set(held_out) - {entry["name"] for entry in listed}
+        if unknown:
+            raise ValueError(f"held_out names {min(unknown)!r}, which is no frame")
+        head = _head(name, note, up, cameras, depth_scale)
+        (unfinished / "scan.json").write_text(_layout(head, listed), encoding="utf-8")
+        unfinished.chmod(0o755)  # mkdtemp makes it private
+        unfinished.rename(target)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return target / "scan.json"
+
+
+def _same_rig(
+    frame: Frame, first: tuple[Camera, Camera, Tensor] | None
+) -> tuple[Camera, Camera, Tensor]:
+    """Colour camera, depth camera and depth_to_color (4, 4), checked against the first frame's."""
+    depth_to_color = frame.color_camera.world_to_camera @ frame.depth_camera.camera_to_world
+    if first is None:
+        return frame.color_camera, frame.depth_camera, depth_to_color
+    for kind, camera, other in (
+        ("color", frame.color_camera, first[0]),
+        ("depth", frame.depth_camera, first[1]),
+    ):
+        same_size = (camera.height, camera.width) == (other.height, other.width)
+        if not same_size or not torch.equal(camera.intrinsics, other.intrinsics):
+            raise ValueError(
+                f"frame {frame.name}: {kind}_camera differs in size or intrinsics from the first "
+                "frame's; resize to one camera or write several scans"
+            )
+    wander = float((depth_to_color - first[2]).abs().max())
+    if wander > RIG_TOLERANCE:
+        raise ValueError(
+            f"frame {frame.name}: the offset between both cameras differs from the first frame's "
+            f"by {wander:.1e}, expected at most {RIG_TOLERANCE}; write several scans"
+        )
+    return first
+
+
+def _write_frame(
+    folder: Path, frame: Frame, depth_scale: float, jpeg_quality: int | None
+) -> dict[str, Any]:
+    """Writes both images and returns the entry of scan.json."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", frame.name):
+        raise ValueError(
+            f"frame name {frame.name!r} is no file name; use letters, digits, '_', '-' and '.'"
+        )
+    image = Image.fromarray(frame.image.permute(1, 2, 0).contiguous().numpy())
+    color, depth = f"color/{frame.name}.png", f"depth/{frame.name}.png"
+    if jpeg_quality is None:
+        image.save(folder / color)
+    else:
+        color = f"color/{frame.name}.jpg"
+        # No chroma subsampling: at the edges of small objects colour carries the feature.
+        image.save(folder / color, quality=jpeg_quality, subsampling=0, optimize=True)
+    units = (frame.depth.double() * depth_scale).round()
+    if not bool(((units >= 0) & (units < SATURATED)).all()):
+        raise ValueError(
+            f"frame {frame.name}: depth spans {float(frame.depth.min()):g} to "
+            f"{float(frame.depth.max()):g} m, expected 0 to {(SATURATED - 1) / depth_scale:g} m at "
+            f"depth_scale {depth_scale:g}; set unmeasured pixels to 0, or lower depth_scale"
+        )
+    Image.fromarray(units.numpy().astype(np.uint16)).save(folder / depth, optimize=True)
+    return {
+        "name": frame.name,
+        "image": color,
+        "depth": depth,
+        "camera_to_world": frame.depth_camera.camera_to_world.tolist(),
+    }
+
+
+def _head(
+    name: str,
+    note: str,
+    up: Iterable[float] | Tensor | None,
+    cameras: tuple[Camera, Camera, Tensor],
+    depth_scale: float,
+) -> dict[str, Any]:
+    color, depth, depth_to_color = cameras
+    head: dict[str, Any] = {"version": VERSION, "name": name}
+    if note:
+        head["note"] = note
+    if up is not None:
+        head["up"] = torch.as_tensor(up, dtype=torch.float64).tolist()
+    fields = [
+        {"width": camera.width, "height": camera.height, "intrinsics": camera.intrinsics.tolist()}
+        for camera in (color, depth)
+    ]
+    apart = float((depth_to_color - torch.eye(4, dtype=torch.float64)).abs().max())
+    if fields[0] == fields[1] and apart < 1e-12:
+        head["color"] = fields[0]
+        head["depth"] = {"scale": depth_scale, "registered_to_color": True}
+    else:
+        head["color"] = fields[0]
+        head["depth"] = {
+            "scale": depth_scale,
+            **fields[1],
+            "depth_to_color": depth_to_color.tolist(),
+        }
+    return head
+
+
+def _layout(head: dict[str, Any], frames: list[dict[str, Any]]) -> str:
+    """JSON with one key or frame a line: short enough to read, and to compare with diff."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    rows = ",\n".join("  " + json.dumps(frame) for frame in frames)
+    return "{\n" + ",\n".join([*lines, f' "frames": [\n{rows}\n ]']) + "\n}\n"

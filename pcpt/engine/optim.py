@@ -1,0 +1,110 @@
+"""Optimizers and learning-rate schedules by name. The rate is a pure function of the step, so a
+resumed run needs no scheduler state."""
+
+import math
+from dataclasses import dataclass, field
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from pcpt.choices import check_choice, check_minimum
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "poly", "one_cycle")
+# One-cycle, as Smith and Topin (arXiv 1708.07120) and the libraries that followed them set it.
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_START = 1 / 25
+
+
+@dataclass
+class OptimConfig:
+    """Keys of the ``optim`` section.
+
+    Attributes:
+        name: sgd, adam (decay joins the gradient) or adamw (decoupled decay).
+        lr: peak learning rate.
+        weight_decay: see ``name``.
+        decay_bias_and_norm: False spares biases and norm layers, i.e. parameters of one dimension.
+        momentum, dampening, nesterov: of sgd.
+        betas: of adam and adamw.
+        schedule: constant, cosine, poly, or one_cycle (half a cosine up, half a cosine down).
+        warmup_steps: linear rise to ``lr``; of one_cycle the length of the rise, 0 meaning 30%.
+        power: of poly.
+        min_lr: where cosine, poly and one_cycle end.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    decay_bias_and_norm: bool = True
+    momentum: float = 0.9
+    dampening: float = 0.0
+    nesterov: bool = False
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    power: float = 0.9
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("optim.name", self.name, OPTIMIZERS)
+        check_choice("optim.schedule", self.schedule, SCHEDULES)
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"optim.lr is {self.lr}, expected a positive number")
+        for key in ("weight_decay", "momentum", "warmup_steps", "min_lr"):
+            check_minimum(f"optim.{key}", getattr(self, key), 0)
+        if len(self.betas) != 2:
+            raise ValueError(f"optim.betas is {list(self.betas)}, expected two numbers")
+
+
+def build_optimizer(config: OptimConfig, module: nn.Module) -> Optimizer:
+    """The optimizer of a module's trainable parameters.
+
+    Raises:
+        ValueError: nothing to train.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError(f"{type(module).__name__} has no trainable parameters")
+    spared = [] if config.decay_bias_and_norm else [p for p in parameters if p.ndim <= 1]
+    decayed = parameters if config.decay_bias_and_norm else [p for p in parameters if p.ndim > 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.name == "sgd":
+        return SGD(
+            groups,
+            lr=config.lr,
+            momentum=config.momentum,
+            dampening=config.dampening,
+            nesterov=config.nesterov,
+        )
+    betas = (config.betas[0], config.betas[1])
+    return (Adam if config.name == "adam" else AdamW)(groups, lr=config.lr, betas=betas)
+
+
+def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
+    """Learning rate of step ``step`` (from 0) of a run of ``num_steps``."""
+    if config.schedule == "one_cycle":
+        return _one_cycle(config, step, num_steps)
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.lr
+    progress = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
+    if config.schedule == "poly":
+        return config.min_lr + (config.lr - config.min_lr) * (1 - progress) ** config.power
+    return _half_cosine(config.lr, config.min_lr, progress)
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _one_cycle(config: OptimConfig, step: int, num_steps: int) -> float:
+    rise = config.warmup_steps or round(ONE_CYCLE_RISE * num_steps)
+    if step < rise:
+        return _half_cosine(config.lr * ONE_CYCLE_START, config.lr, step / rise)
+    return _half_cosine(config.lr, config.min_lr, (step - rise) / max(1, num_steps - rise))

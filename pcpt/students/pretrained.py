@@ -1,0 +1,213 @@
+"""Students as folders that anyone can load: weights, config and a card, written whole or not at all.
+
+A folder holds ``model.safetensors``, ``config.json`` and ``README.md`` (the card). ``config.json`` is
+``{"format_version": 1, "student": <registered name>, "config": {every field of its Config}}``. Every
+field is written, so a default that changes later changes no old export. A field added later must
+default to the old behaviour; a change that cannot be expressed so raises ``FORMAT_VERSION``.
+"""
+
+import difflib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from torch import nn
+
+from pcpt.students.card import keeps_edits, model_card
+from pcpt.students.weights import (
+    PICKLE_SUFFIXES,
+    compare_state,
+    read_safetensors,
+    refuse_pickle,
+    write_safetensors,
+)
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Pretrained(nn.Module):
+    """Gives a student ``save_pretrained`` and ``from_pretrained``.
+
+    A subclass holds a nested ``Config`` dataclass, whose field ``name`` is its registered name, and
+    keeps the one it was built from as ``self.config``.
+    """
+
+    Config: Any
+    config: Any
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, details: Mapping[str, str] | None = None
+    ) -> Path:
+        """Writes weights, config and card; existing files of the folder are replaced one by one,
+        each whole, and a card that somebody edited is kept.
+
+        Args:
+            folder: made if need be.
+            details: rows for the card's table, such as the method and the data.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: weights that hold nan or inf.
+            NotADirectoryError: a file of that name exists.
+        """
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"cannot export to {folder}: a file of that name exists")
+        folder.mkdir(parents=True, exist_ok=True)
+        values = asdict(self.config)
+        description = {
+            "format_version": FORMAT_VERSION,
+            "student": self.config.name,
+            "config": values,
+        }
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+            partial = Path(name)
+            write_safetensors(partial / WEIGHTS_FILE, self.state_dict())
+            _write_text(partial / CONFIG_FILE, json.dumps(description, indent=2) + "\n")
+            names = [WEIGHTS_FILE, CONFIG_FILE]
+            if not keeps_edits(folder / CARD_FILE):
+                _write_text(partial / CARD_FILE, model_card(self, values, details or {}))
+                names.append(CARD_FILE)
+            for name in names:
+                os.replace(partial / name, folder / name)
+        return folder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """The student of an exported folder or of the Hugging Face Hub, in eval mode.
+
+        An existing folder is read without touching the network.
+
+        Args:
+            source: folder written by ``save_pretrained``, or a hub id such as "user/model".
+            revision: branch, tag or commit on the hub.
+            device: where the network is put.
+
+        Raises:
+            FileNotFoundError: no such folder or hub model, or a file of it is missing.
+            ValueError: pickled, truncated or foreign weights, an unknown key, another student.
+        """
+        folder = _locate(source, revision)
+        config = _read_config(folder / CONFIG_FILE, cls)
+        weights = folder / WEIGHTS_FILE
+        if not weights.is_file():
+            _explain_missing_weights(folder)
+        state = read_safetensors(weights)
+        model = cls(config)
+        compare_state(model.state_dict(), state, weights)
+        model.load_state_dict(state)
+        return model.eval().to(device)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _locate(source: str | os.PathLike[str], revision: str | None) -> Path:
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        refuse_pickle(folder)
+        raise ValueError(
+            f"{folder} is a file; pass the folder that holds {WEIGHTS_FILE} and {CONFIG_FILE}"
+        )
+    if not _HUB_ID.fullmatch(str(source)):
+        raise FileNotFoundError(
+            f"no such folder: {folder}; pass a folder written by tools/export.py or a hub id "
+            "such as user/model"
+        )
+    try:
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            path = huggingface_hub.hf_hub_download(str(source), name, revision=revision)
+    except (OSError, EntryNotFoundError, HFValidationError) as error:
+        raise FileNotFoundError(
+            f"{source!r} is no folder here, and its {CONFIG_FILE} and {WEIGHTS_FILE} could not be "
+            f"had from the Hugging Face Hub: {error}"
+        ) from error
+    return Path(path).parent
+
+
+def _explain_missing_weights(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in PICKLE_SUFFIXES:
+            refuse_pickle(path)
+    raise FileNotFoundError(
+        f"{folder} has no {WEIGHTS_FILE}; it holds {sorted(p.name for p in folder.iterdir())}"
+    )
+
+
+def _read_config(path: Path, cls: type[Pretrained]) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} has no {path.name}; is it an exported student?")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(description, dict) or not isinstance(description.get("config"), dict):
+        raise ValueError(
+            f"{path} has no object 'config'; is it the config of another library's model?"
+        )
+    version = description.get("format_version")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format_version is {version!r}, this pcpt reads 1 to {FORMAT_VERSION}; "
+            "upgrade pcpt if the export is newer"
+        )
+    name = cls.Config().name
+    if description.get("student") != name:
+        raise ValueError(
+            f"{path}: student is {description.get('student')!r}, but {cls.__name__} is {name!r}; "
+            "load it with the class of that student"
+        )
+    return _build_config(description["config"], cls.Config, path)
+
+
+def _build_config(values: dict[str, Any], config_class: type, path: Path) -> Any:
+    assert is_dataclass(config_class)
+    known = {f.name for f in fields(config_class)}
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{path}: unknown key config.{key}{hint} (known: {sorted(known)})")
+    defaults = config_class()
+    for key, value in values.items():
+        default = getattr(defaults, key)
+        if default is not None and not _same_type(value, default):
+            raise ValueError(
+                f"{path}: config.{key} is {value!r}, expected a {type(default).__name__} "
+                f"such as {default!r}"
+            )
+    return config_class(**values)
+
+
+def _same_type(value: Any, default: Any) -> bool:
+    if isinstance(value, bool) or isinstance(default, bool):
+        return type(value) is type(default)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    return isinstance(value, type(default))
