@@ -11,7 +11,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def check_choice(key: str, value: str, known: Iterable[str]) -> None:
-    """Raises ``ValueError`` unless ``value`` is one of ``known``; ``key`` is its dotted config key."""
+    """Raises ``ValueError`` unless the value of config key ``key`` is one of ``known``."""
     known = list(known)
     if value not in known:
         hint = did_you_mean(value, known)

@@ -64,7 +64,7 @@ def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> R
     """The run that YAML files, merged left to right, and ``key=value`` overrides describe.
 
     A later file or override that gives a component section another ``name`` starts the section
-    anew: keys of the earlier component are not carried over.
+    anew: keys of the earlier component are not carried over. ``${key}`` refers to another given key.
 
     Raises:
         FileNotFoundError: no such file.
@@ -74,10 +74,10 @@ def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> R
     return make_config(_merge([*map(_read, paths), _parse(overrides)]))
 
 
-def make_config(values: Mapping[str, Any] | DictConfig) -> RunConfig:
+def make_config(values: Mapping[str, Any]) -> RunConfig:
     """The run that a nested mapping describes; raises as ``load_config``."""
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[call-overload]
+        tree = OmegaConf.to_container(OmegaConf.create(dict(values)), resolve=True)
     except OmegaConfBaseException as error:
         raise ValueError(f"config: {error}") from None
     _import_all(tree)
@@ -158,7 +158,7 @@ def _merge(sources: Sequence[DictConfig]) -> DictConfig:
 
 def _name_of(tree: Any, section: str) -> Any:
     for key in (*section.split("."), "name"):
-        if not isinstance(tree, Mapping | DictConfig) or key not in tree:
+        if not isinstance(tree, Mapping) or key not in tree:
             return None
         tree = tree[key]
     return tree
@@ -175,7 +175,9 @@ def _import_all(tree: Any) -> None:
         except ModuleNotFoundError as error:
             if error.name is None or not name.startswith(error.name):
                 raise  # the module exists and lacks something of its own
-            raise ValueError(f"imports: no module {name!r}; give a .py file or install it") from None
+            raise ValueError(
+                f"imports: no module {name!r}; give a .py file or install it"
+            ) from None
 
 
 def _component_schema(tree: Any, section: str, kind: str) -> Any:
@@ -203,7 +205,7 @@ def _fill(node: DictConfig, values: Any, path: str) -> None:
             _fill(child, value, full_key)
             continue
         try:
-            node[key] = value
+            OmegaConf.update(node, key, value, merge=False)
         except OmegaConfBaseException:
             expected = _type_name(node, key)
             kind = type(value).__name__

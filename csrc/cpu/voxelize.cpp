@@ -5,8 +5,8 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <numeric>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "geometry.h"
@@ -96,14 +96,15 @@ std::tuple<Tensor, Tensor> voxelize_cpu(const Tensor& points,  // (N, 3) float32
 
   const std::vector<int64_t>& keys = numbering.keys();
   const int64_t num_voxels = static_cast<int64_t>(keys.size());
-  std::vector<int32_t> order(num_voxels), rank(num_voxels);
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return keys[a] < keys[b]; });
+  std::vector<std::pair<int64_t, int32_t>> order(num_voxels);
+  for (int64_t i = 0; i < num_voxels; ++i) order[i] = {keys[i], static_cast<int32_t>(i)};
+  std::sort(order.begin(), order.end());
+  std::vector<int32_t> rank(num_voxels);
   Tensor coordinates = torch::stable::new_empty(points, {num_voxels, 4}, ScalarType::Int);
   int32_t* out = coordinates.mutable_data_ptr<int32_t>();
   for (int64_t row = 0; row < num_voxels; ++row, out += 4) {
-    rank[order[row]] = static_cast<int32_t>(row);
-    const int64_t key = keys[order[row]];
+    const auto [key, number] = order[row];
+    rank[number] = static_cast<int32_t>(row);
     out[0] = static_cast<int32_t>(key >> 48);
     for (int axis = 0; axis < 3; ++axis) {
       out[1 + axis] = static_cast<int32_t>((key >> (32 - 16 * axis) & 0xFFFF) - LIMIT);

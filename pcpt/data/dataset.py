@@ -37,7 +37,7 @@ class DataConfig:
         views: frames fused into one cloud; 1 is the paper, more is this toolkit's extension, in
             which each point is paired with every frame that sees it.
         view_spacing: distance in the recording between the fused frames.
-        max_points: random subset of a cloud's points; 0 keeps all.
+        max_points: random subset of about so many of a cloud's points; 0 keeps all.
         min_depth, max_depth: measurements outside are left out, metres; 0 means no limit.
         held_out: last part of each recording kept for evaluation where the source marks none.
         absolute_tolerance: a point is visible if its depth agrees with the image to this, metres.
@@ -172,22 +172,21 @@ def lift(
     frame: Frame, config: DataConfig, limit: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """World points (N, 3) and colours (N, 3) in [0, 1] of a frame's measured pixels that the colour
-    camera sees too; a random ``limit`` of them, all if 0."""
+    camera sees too; each kept with the probability that leaves about ``limit``, all if 0."""
     depth = frame.depth
-    wrong = depth < config.min_depth
+    measured = depth > max(config.min_depth, 0.0)
     if config.max_depth > 0:
-        wrong = wrong | (depth > config.max_depth)
-    points, _ = frame.depth_camera.unproject(torch.where(wrong, 0.0, depth))
+        measured &= depth <= config.max_depth
+    share = limit / max(1, int(measured.sum())) if limit else 1.0
+    if share < 1:
+        measured &= torch.rand(depth.shape, generator=generator) < share
+    points, _ = frame.depth_camera.unproject(torch.where(measured, depth, 0.0))
     uv, z = frame.color_camera.project(points)
     column, row = (uv + 0.5).floor().long().unbind(1)
     _, height, width = frame.image.shape
     seen = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    index = seen.nonzero().squeeze(1)
-    if 0 < limit < index.numel():
-        keep = torch.randperm(index.numel(), generator=generator)[:limit]
-        index = index[keep.sort().values]
-    colors = frame.image[:, row[index], column[index]].T.float() / 255
-    return points[index], colors
+    colors = frame.image[:, row[seen], column[seen]].T.float() / 255
+    return points[seen], colors
 
 
 def make_sample(

@@ -9,9 +9,9 @@ from torch.utils.data import Sampler
 class StepSampler(Sampler[list[int]]):
     """Global sample numbers of every batch of steps ``start`` to ``stop``, for one rank.
 
-    Batch ``a`` of step ``s`` holds numbers ``((s * accumulate + a) * num_ranks + rank) * batch_size``
-    and the ``batch_size - 1`` that follow. Steps see the same samples whether these come in one
-    batch, several accumulated ones, or spread over ranks.
+    Batch ``a`` of step ``s`` begins at ``((s * accumulate + a) * num_ranks + rank) * batch_size``.
+    A step sees the same samples whether these come in one batch, several accumulated ones, or
+    spread over ranks.
     """
 
     def __init__(

@@ -85,7 +85,8 @@ class _Object:
     def allow(self, *keys: str) -> None:
         for key in self.fields:
             if key not in keys:
-                near = difflib.get_close_matches(key, keys, n=1)
+                inside = [known for known in keys if known in key or key in known]
+                near = inside or difflib.get_close_matches(key, keys, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(keys)}"
                 raise ValueError(f"{self.path}: unknown key {self.key(key)!r}; {hint}")
 

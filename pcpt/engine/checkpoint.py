@@ -90,7 +90,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0]
         raise ValueError(f"checkpoint {path} is damaged ({reason}); take an earlier one") from None
     if not isinstance(state, dict) or "format" not in state:
-        raise ValueError(f"{path} is no checkpoint of a pcpt run; --resume takes checkpoints/step_*.pt")
+        raise ValueError(
+            f"{path} is no checkpoint of a pcpt run; --resume takes checkpoints/step_*.pt"
+        )
     if state["format"] > FORMAT:
         raise ValueError(
             f"checkpoint {path} has format {state['format']}, this pcpt reads up to {FORMAT}; "

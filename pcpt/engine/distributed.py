@@ -1,4 +1,4 @@
-"""Several processes under ``torchrun``: who am I, do we agree, and a gather that gradients cross."""
+"""Several processes under ``torchrun``: who am I, do we agree, a gather that gradients cross."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -59,7 +59,9 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
         return torch.device("cpu")
     device = torch.device("cuda", local_rank) if name in ("auto", "cuda") else torch.device(name)
     if (device.index or 0) >= available:
-        raise ValueError(f"device {device} asked for, {available} CUDA devices found; pass device=cpu")
+        raise ValueError(
+            f"device {device} asked for, {available} CUDA devices found; pass device=cpu"
+        )
     return device
 
 

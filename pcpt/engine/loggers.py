@@ -7,16 +7,26 @@ machine; all others repeat when the run is repeated on a CPU. ``num_`` names are
 import json
 import math
 import os
+import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, TextIO
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
 Figures = Mapping[str, float]
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory used so far, MiB: of the GPU's tensors, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 class MetricsFile:
@@ -59,6 +69,9 @@ def _lines_until(path: Path, step: int) -> list[str]:
 class Display(Protocol):
     """What the person at the terminal sees."""
 
+    def advance(self, step: int) -> None:
+        """Counts a step."""
+
     def show(self, step: int, figures: Figures) -> None:
         """Shows a step."""
 
@@ -72,6 +85,9 @@ class PlainLines:
     def __init__(self, num_steps: int, stream: TextIO) -> None:
         self.num_steps = num_steps
         self.stream = stream
+
+    def advance(self, step: int) -> None:
+        """Says nothing: a line per logged step is enough."""
 
     def show(self, step: int, figures: Figures) -> None:
         """Prints a line."""
@@ -93,10 +109,14 @@ class ProgressBar:
         self._task = self._bar.add_task("starting", total=num_steps, completed=step)
         self._bar.start()
 
-    def show(self, step: int, figures: Figures) -> None:
+    def advance(self, step: int) -> None:
         """Moves the bar."""
+        self._bar.update(self._task, completed=step)
+
+    def show(self, step: int, figures: Figures) -> None:
+        """Changes the words beside the bar."""
         words = "  ".join(describe(step, self.num_steps, figures))
-        self._bar.update(self._task, completed=step, description=words)
+        self._bar.update(self._task, description=words)
 
     def close(self) -> None:
         """Stops redrawing."""
@@ -138,11 +158,16 @@ class Logbook:
             ProgressBar(num_steps, step) if terminal else PlainLines(num_steps, sys.stdout)
         )
 
+    def advance(self, step: int) -> None:
+        """Counts a step that may or may not be logged."""
+        self._display.advance(step)
+
     def write(self, step: int, figures: Figures) -> None:
         """Records the figures of a step everywhere."""
         self._metrics.write(step, figures)
         for name, value in figures.items():
-            self._tensorboard.add_scalar(name, value, step)
+            if math.isfinite(value):
+                self._tensorboard.add_scalar(name, value, step)
         self._display.show(step, figures)
 
     def close(self) -> None:

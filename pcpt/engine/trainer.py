@@ -1,21 +1,14 @@
-"""The training loop: steps, accumulation, mixed precision, checkpoints, figures. It knows no method
-beyond ``forward(batch) -> (loss, logs)``."""
+"""The training loop: steps, figures, checkpoints, stopping when asked. It knows no method beyond
+``forward(batch) -> (loss, logs)``; step.py holds what happens within a step."""
 
 import logging
-import math
-import resource
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
 from pcpt.choices import check_choice, check_minimum
@@ -24,39 +17,39 @@ from pcpt.data.sampler import StepSampler
 from pcpt.engine import checkpoint
 from pcpt.engine.distributed import World
 from pcpt.engine.interrupts import Interrupts
-from pcpt.engine.loader import Loader
-from pcpt.engine.loggers import Logbook
-from pcpt.engine.optim import OptimConfig, build_optimizer, learning_rate
+from pcpt.engine.loader import Loader, SkippedFrames
+from pcpt.engine.loggers import Logbook, peak_memory_mib
+from pcpt.engine.optim import OptimConfig
+from pcpt.engine.repeatable import deterministic, draw_from
+from pcpt.engine.step import AMP, Stepper
 from pcpt.methods.base import Method
 
-MAX_SKIPPED_STEPS = 5
-AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class Finished:
-    """How ``Trainer.fit`` ended: steps done, and the signal that stopped it early, if one did."""
+    """How training ended: steps done, and the signal that stopped it early, if one did."""
 
     step: int
-    signal: int | None
+    signal: int | None = None
 
 
 class Trainer:
     """Trains a method on a dataset, in a run folder.
 
-    A step is a function of the state after the step before and of its number: samples, random draws
-    and learning rate follow from the number. That is what makes resuming exact.
+    A step depends on the state left by the one before and on its number, from which samples, random
+    draws and learning rate follow. That is what makes resuming exact.
 
     Args:
         config: see ``Config``.
         optim: optimizer and schedule.
-        method: what to train, on the device of ``world`` already.
+        method: what to train, on the device of ``world``.
         dataset: samples by global sample number.
         folder: of the run; exists.
         seed: of random draws within the method.
         world: this process among its peers.
-        record: plain values kept in checkpoints, such as the run's config.
+        record: plain values kept in every checkpoint: the run's config.
     """
 
     @dataclass
@@ -107,89 +100,144 @@ class Trainer:
         record: dict[str, Any],
     ) -> None:
         self.config = config
-        self.optim = optim
         self.method = method
         self.dataset = dataset
         self.folder = folder
         self.seed = seed
         self.world = world
         self.record = record
-        self.optimizer = build_optimizer(optim, method)
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.amp = AMP[config.amp] if world.device.type == "cuda" else torch.float32
-        if config.amp != "off" and self.amp == torch.float32:
-            _log.warning("train.amp=%s needs CUDA; training on the CPU without it", config.amp)
-        self.scaler = torch.amp.GradScaler("cuda", enabled=self.amp == torch.float16)
-        self.skipped_steps = 0
+        self.stepper = Stepper(
+            method,
+            optim,
+            world,
+            seed=seed,
+            num_steps=config.steps,
+            accumulate=config.accumulate,
+            amp=config.amp,
+            clip_norm=config.clip_norm,
+        )
+        self.skipped = SkippedFrames()
 
     def fit(self, resume: Path | None = None) -> Finished:
         """Trains from the beginning, or from a checkpoint, to the last step or a signal.
 
         Raises:
-            ValueError: the loss or gradient was not finite for the sixth time; or the checkpoint
-                does not fit, see ``checkpoint``.
+            ValueError: loss or gradient was not finite for the sixth time; or the checkpoint cannot
+                be read or does not fit, see ``checkpoint``.
             torch.OutOfMemoryError: with the keys to lower.
         """
-        self._draw_from(self.seed)
-        self.method.prepare(self._first_batches())
+        self.prepare()
         start = self._restore(resume) if resume else 0
-        steps = range(start, self.config.steps)
-        if not steps:
+        if start >= self.config.steps:
             _log.info("%d of %d steps are done: nothing to do", start, self.config.steps)
-            return Finished(start, None)
-        loader = self._loader(start)
-        module: nn.Module = DistributedDataParallel(self.method) if self.world.size > 1 else self.method
-        module.train()
+            return Finished(start)
+        self.method.train()
         book = Logbook(self.folder, self.config.steps, start) if self.world.rank == 0 else None
-        try:
-            with Interrupts() as interrupts, _deterministic(self.world.device):
-                last = self._loop(module, steps, loader, book, interrupts)
-        finally:
-            if book:
-                book.close()
-            loader.report_skipped()
-        return Finished(last, interrupts.received)
-
-    def _loop(
-        self,
-        module: nn.Module,
-        steps: range,
-        loader: Loader,
-        book: Logbook | None,
-        interrupts: Interrupts,
-    ) -> int:
-        """Takes the steps; returns the number done since the beginning of the run."""
-        batches = iter(loader)
-        clock: Counter[str] = Counter()
-        logged = steps.start
-        for step in steps:
-            self._draw_from(self.seed, step, self.world.rank)
-            begin = time.perf_counter()
-            figures = self._guarded_step(module, step, batches, clock)
-            clock["time/step"] += time.perf_counter() - begin  # type: ignore[assignment]
-            done = step + 1
-            if done % self.config.log_every == 0 or done in (1, self.config.steps):
-                figures = self._share(figures)
-                times = {name: value / (done - logged) for name, value in clock.items()}
+        with Interrupts() as interrupts, deterministic(self.world.device):
+            try:
+                done = self._loop(start, book, interrupts)
+            finally:
                 if book:
-                    book.write(done, {**figures, **times, "memory/peak_mib": self._memory()})
-                clock.clear()
-                logged = done
+                    book.close()
+                self.skipped.report()
+        return Finished(done, interrupts.received)
+
+    def prepare(self) -> None:
+        """Lets the method see the first batches, the same ones on every rank and attempt."""
+        draw_from(self.seed)
+        with deterministic(self.world.device):
+            self.method.prepare(self.first_batches())
+
+    def first_batches(self) -> Iterator[Batch]:
+        """The first rank's training batches from step 0."""
+        sampler = StepSampler(self.config.batch_size, stop=self.config.steps)
+        for batch, _ in self._loader(sampler, workers=0):
+            yield batch
+
+    def _loader(self, sampler: StepSampler, workers: int) -> Loader:
+        return Loader(
+            self.dataset,
+            self.method.collate,
+            sampler,
+            device=self.world.device,
+            skipped=self.skipped,
+            workers=workers,
+        )
+
+    def _loop(self, start: int, book: Logbook | None, interrupts: Interrupts) -> int:
+        """Takes steps until the last or a signal; returns how many the run has done in all."""
+        config = self.config
+        sampler = StepSampler(
+            config.batch_size,
+            accumulate=config.accumulate,
+            rank=self.world.rank,
+            num_ranks=self.world.size,
+            start=start,
+            stop=config.steps,
+        )
+        batches = iter(self._loader(sampler, config.workers))
+        written = start
+        for done in range(start + 1, config.steps + 1):
+            figures = self._step(done - 1, batches)
+            if book:
+                book.advance(done)
+            last = done == config.steps
+            if done % config.log_every == 0 or done == 1 or last:
+                self._write(book, done, figures, done - written)
+                written = done
             stop = self.world.any(interrupts.received is not None)
-            if stop or done % self.config.checkpoint_every == 0 or done == self.config.steps:
+            if done % config.checkpoint_every == 0 or last or stop:
                 self._save(done)
             if stop:
                 break
         return done
 
-    def _guarded_step(
-        self, module: nn.Module, step: int, batches: Iterator[Any], clock: Counter[str]
-    ) -> dict[str, float]:
-        """One step; a loss or gradient that is not finite undoes it, and a sixth one is an error."""
-        buffers = [buffer.clone() for buffer in self.method.buffers()]
+    def _step(self, number: int, batches: Iterator[tuple[Batch, float]]) -> dict[str, float]:
+        begin = time.perf_counter()
         try:
-            figures = self._step(module, step, batches, clock)
+            figures = self.stepper.step(number, batches)
         except torch.OutOfMemoryError as error:
-            raise torch.OutOfMemoryError(_memory_advice(step, self.config)) from error
-        if self.world.any(not math.isfinite(figures["grad_norm"])) and not self.scaler.is_enabled():
-"""placeholder"""
+            raise torch.OutOfMemoryError(_memory_advice(number, self.config)) from error
+        self.stepper.seconds["time/step"] += time.perf_counter() - begin
+        return figures
+
+    def _write(
+        self, book: Logbook | None, done: int, figures: dict[str, float], steps: int
+    ) -> None:
+        """Writes figures, averaged over ranks (counts summed), and mean times of the last steps."""
+        totals = dict(zip(figures, self.world.sum(list(figures.values()))))
+        shared = {
+            name: total if name.startswith("num_") else total / self.world.size
+            for name, total in totals.items()
+        }
+        times = {name: total / steps for name, total in self.stepper.seconds.items()}
+        self.stepper.seconds.clear()
+        if book:
+            memory = {"memory/peak_mib": peak_memory_mib(self.world.device)}
+            book.write(done, {**shared, **times, **memory})
+
+    def _save(self, done: int) -> None:
+        if self.world.rank != 0:
+            return
+        state = {
+            "step": done,
+            "config": self.record,
+            "method": self.method.state_dict(),
+            **self.stepper.state_dict(),
+        }
+        checkpoint.save_checkpoint(checkpoint.checkpoint_path(self.folder, done), state)
+        checkpoint.keep_newest(self.folder, self.config.keep_checkpoints)
+
+    def _restore(self, path: Path) -> int:
+        state = checkpoint.load_checkpoint(path)
+        checkpoint.restore_module(self.method, state["method"], path)
+        self.stepper.load_state_dict(state, path)
+        return state["step"]
+
+
+def _memory_advice(number: int, config: Trainer.Config) -> str:
+    return (
+        f"out of GPU memory in step {number + 1}: lower train.batch_size (now {config.batch_size}; "
+        f"raise train.accumulate, now {config.accumulate}, to keep the samples per step), "
+        "data.image_size or data.max_points, raise student.voxel_size, or set train.amp=bf16"
+    )

@@ -24,13 +24,17 @@ class Output(NamedTuple):
 class Method(nn.Module):
     """Base of methods and tasks: ``forward(batch) -> Output``.
 
-    Parameters are what is trained. Frozen networks go into ``frozen``: they follow ``.to()`` but
-    are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
+    Parameters are what is trained. Frozen networks are handed to ``freeze``: they follow ``.to()``
+    but are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.frozen: dict[str, nn.Module] = {}
+
+    def freeze(self, name: str, module: nn.Module) -> None:
+        """Keeps ``module`` as ``frozen[name]``: in eval mode, without gradients, never saved."""
+        self.frozen[name] = module.eval().requires_grad_(False)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Method":
         for module in self.frozen.values():

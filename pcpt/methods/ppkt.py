@@ -73,7 +73,7 @@ class PPKT(Method):
             raise ValueError("PPKT needs a student with a projection; set student.out_channels")
         self.config = config
         self.student = student
-        self.frozen["teacher"] = teacher
+        self.freeze("teacher", teacher)
         self.norm = nn.BatchNorm2d(teacher.channels, affine=False) if config.standardize else None
         self.projection = nn.Conv2d(teacher.channels, student.out_channels, 1)
 

@@ -1,5 +1,7 @@
 """What the operators that project points share: argument checks, and cameras as 3x4 matrices."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ def check_points(points: Tensor) -> Tensor:
     return points.detach().float().contiguous()
 
 
-def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
+def check_size(size: Sequence[int], name: str) -> tuple[int, int]:
     """(H, W) as two ints; raises unless they are not negative and H * W fits an int32."""
     if len(size) != 2 or any(int(edge) != edge or edge < 0 for edge in size):
         raise ValueError(f"{name} is {tuple(size)}, expected (height, width) in pixels")

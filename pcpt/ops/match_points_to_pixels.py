@@ -39,7 +39,7 @@ def match_points_to_pixels(
     relative_tolerance: float = 0.0,
     border: int = 0,
 ) -> Correspondences:
-    """The pixels of V colour images at which N points are visible, by comparing with V depth images.
+    """The pixels of V colour images at which N points are visible, judged by V depth images.
 
     A point is visible in a view when, in the *depth* camera, it lies in front (z > 0), the nearest
     pixel ``floor(u + 0.5), floor(v + 0.5)`` holds a measurement d (finite, > 0) and
@@ -68,8 +68,8 @@ def match_points_to_pixels(
         Correspondences, on the device of ``points``. Not differentiable.
 
     Raises:
-        ValueError: shapes, dtypes, devices or numbers of views that do not fit, a matrix that is not
-            a camera's, a negative tolerance or border, a colour size without its intrinsics.
+        ValueError: shapes, dtypes, devices or numbers of views that do not fit, a matrix that is
+            not a camera's, a negative tolerance or border, a colour size without intrinsics.
 
     Example:
         >>> depth, intrinsics = torch.full((1, 4, 4), 2.0), torch.eye(3)[None]
@@ -92,7 +92,7 @@ def match_points_to_pixels(
             raise ValueError(f"{name} is {value}, expected 0 or more")
     if not isinstance(border, int) or border < 0:
         raise ValueError(f"border is {border}, expected a whole number of pixels, 0 or more")
-    num_views, depth_size = depth.shape[0], check_size(tuple(depth.shape[1:]), "depth size")
+    num_views, depth_size = depth.shape[0], check_size(depth.shape[1:], "depth size")
     color_size = depth_size if color_size is None else check_size(color_size, "color_size")
     if color_intrinsics is None and color_size != depth_size:
         raise ValueError(

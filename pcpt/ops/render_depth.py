@@ -19,8 +19,8 @@ def render_depth(
     """Depth of the nearest point at every pixel of V views, 0 where there is none.
 
     A point in front of the camera covers the square of ``2 * radius_pixels + 1`` pixels a side
-    around its nearest pixel ``floor(u + 0.5), floor(v + 0.5)``, all at the point's own depth, as far
-    as the square lies within the image; its centre may lie outside. The result does not depend on
+    around its nearest pixel ``floor(u + 0.5), floor(v + 0.5)``, all at the point's own depth, where
+    the square lies within the image; its centre may lie outside. The result does not depend on
     the order of the points. Points that are not finite cover nothing. Not differentiable.
 
     Args:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from pcpt.ops._library import COMPILED, has_kernel
 
@@ -105,8 +106,12 @@ def _reference(
     left, right, u = _taps(pixel[:, 0], width, image_width, align_corners)
     top, bottom, v = _taps(pixel[:, 1], height, image_height, align_corners)
 
+    # One row a cell. Embedding, because its backward adds in a fixed order and indexing's does not;
+    # cast first, so that gradients of half precision add up in float32.
+    cells = features.to(pixel.dtype).permute(0, 2, 3, 1).flatten(0, 2)
+
     def cell(row: Tensor, column: Tensor) -> Tensor:
-        return features[view_index, :, row, column].to(pixel.dtype)
+        return embedding((view_index * height + row) * width + column, cells)
 
     upper = (1 - u) * cell(top, left) + u * cell(top, right)
     lower = (1 - u) * cell(bottom, left) + u * cell(bottom, right)

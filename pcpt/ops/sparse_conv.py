@@ -3,6 +3,8 @@
 Submanifold, strided and transposed layers differ only in the map they pass.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -85,3 +87,47 @@ def _reference(features: Tensor, weight: Tensor, neighbors: Tensor) -> Tensor:
         present = (rows >= 0).nonzero().squeeze(1)
         out = out.index_add(0, present, (features[rows[present]] @ tap).to(sum_type))
     return out.to(features.dtype)
+
+
+if COMPILED:
+
+    @torch.library.register_fake("pcpt::sparse_conv")
+    def _(features: Tensor, weight: Tensor, neighbors: Tensor, inverse: Tensor) -> Tensor:
+        return features.new_empty(neighbors.shape[1], weight.shape[2])
+
+    @torch.library.register_fake("pcpt::sparse_conv_grad_weight")
+    def _(features: Tensor, grad: Tensor, neighbors: Tensor, inverse: Tensor) -> Tensor:
+        return features.new_empty(neighbors.shape[0], features.shape[1], grad.shape[1])
+
+    # Both products are bilinear, and each is made of the other's gradients:
+    #   out = sum_k X[neighbors_k] W_k,   grad W_k = X[neighbors_k]^T grad
+    _conv = torch.ops.pcpt.sparse_conv
+    _grad_weight = torch.ops.pcpt.sparse_conv_grad_weight
+
+    def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    def _conv_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, neighbors, inverse = ctx.saved_tensors
+        to_features, to_weight = ctx.needs_input_grad[:2]
+        return (
+            _conv(grad, weight.transpose(1, 2), inverse, neighbors) if to_features else None,
+            _grad_weight(features, grad, neighbors, inverse) if to_weight else None,
+            None,
+            None,
+        )
+
+    def _grad_weight_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, grad_out, neighbors, inverse = ctx.saved_tensors
+        to_features, to_grad_out = ctx.needs_input_grad[:2]
+        return (
+            _conv(grad_out, grad.transpose(1, 2), inverse, neighbors) if to_features else None,
+            _conv(features, grad, neighbors, inverse) if to_grad_out else None,
+            None,
+            None,
+        )
+
+    torch.library.register_autograd("pcpt::sparse_conv", _conv_backward, setup_context=_save)
+    torch.library.register_autograd(
+        "pcpt::sparse_conv_grad_weight", _grad_weight_backward, setup_context=_save
+    )

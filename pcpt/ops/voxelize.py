@@ -54,11 +54,10 @@ def _check_range(points: Tensor, voxel_size: float) -> None:
     # Division and floor are monotonic, so the extremes speak for all points.
     extremes = _grid(torch.tensor([low, high]), voxel_size)
     if extremes.min() < -COORDINATE_LIMIT or extremes.max() >= COORDINATE_LIMIT:
-        reach = max(abs(bound) for bound in low + high)
+        enough = 1.01 * max(abs(bound) for bound in low + high) / COORDINATE_LIMIT
         raise ValueError(
             f"points reach from {low} to {high} m, beyond +-2^15 voxels of {voxel_size} m; centre "
-            f"the cloud, drop outliers or use voxels of {reach / (COORDINATE_LIMIT - 1):.3g} m or "
-            "more"
+            f"the cloud, drop outliers or use voxels of {enough:.3g} m or more"
         )
 
 

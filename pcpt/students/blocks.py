@@ -1,4 +1,6 @@
-"""Building blocks of the sparse U-Nets: convolution with norm, residual block, and the two stages."""
+"""Building blocks of the sparse U-Nets: conv with norm, residual block, stage down, stage up."""
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +60,7 @@ def _blocks(
     in_channels: int, out_channels: int, num_blocks: int, momentum: float, sync: bool
 ) -> nn.Sequential:
     widths = [in_channels] + [out_channels] * num_blocks
-    pairs = zip(widths[:-1], widths[1:])
-    return nn.Sequential(*(BasicBlock(i, o, momentum, sync) for i, o in pairs))
+    return nn.Sequential(*(BasicBlock(i, o, momentum, sync) for i, o in pairwise(widths)))
 
 
 class DownStage(nn.Module):
@@ -92,7 +93,9 @@ class UpStage(nn.Module):
     ) -> None:
         super().__init__()
         self.up = ConvNorm(ConvTranspose3d(in_channels, out_channels, 2), momentum, sync)
-        self.blocks = _blocks(out_channels + skip_channels, out_channels, num_blocks, momentum, sync)
+        self.blocks = _blocks(
+            out_channels + skip_channels, out_channels, num_blocks, momentum, sync
+        )
 
     def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
         """(M, C_in) at stride 2 s and (N, C_skip) at stride s -> (N, C_out) at stride s."""

@@ -22,10 +22,11 @@ def model_card(model: nn.Module, config: Mapping[str, Any], details: Mapping[str
         config: its configuration, by field.
         details: further rows of the table, such as method and data.
     """
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    parameters = sum(p.numel() for p in model.parameters())
     student = type(model).__name__
-    rows = {"parameters": f"{millions:.2f} million"}
-    rows |= {key.replace("_", " "): _plain(value) for key, value in config.items()}
+    rows = {"parameters": f"{parameters:,}"}
+    set_keys = {key: value for key, value in config.items() if value is not None}
+    rows |= {key.replace("_", " "): _plain(value) for key, value in set_keys.items()}
     rows |= {key: _plain(value) for key, value in details.items()}
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return f"""---
@@ -57,5 +58,4 @@ features = model.features_at(points, colors)  # one row for each point
 
 
 def _plain(value: Any) -> str:
-    text = "default" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return str(value).replace("|", "\\|").replace("\n", " ")

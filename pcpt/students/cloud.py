@@ -102,7 +102,8 @@ def mean_colors(colors: Tensor, point_to_voxel: Tensor, num_voxels: int) -> Tens
     low, high = (float(v) for v in torch.aminmax(colors.detach()))
     if not (low >= -_COLOR_SLACK and high <= 1 + _COLOR_SLACK):  # false for nan as well
         raise ValueError(
-            f"colors range over [{low:.4g}, {high:.4g}], expected [0, 1]; divide 8-bit colours by 255"
+            f"colors range over [{low:.4g}, {high:.4g}], expected [0, 1]; divide 8-bit colours "
+            "by 255"
         )
     units = torch.round(colors.detach().double() / _COLOR_UNIT).long()
     total = units.new_zeros(num_voxels, 3).index_add_(0, point_to_voxel, units)

@@ -1,18 +1,17 @@
-"""Students as folders that anyone can load: weights, config and a card, written whole or not at all.
+"""Students as folders that anyone can load: weights, config and a card, each written whole.
 
-A folder holds ``model.safetensors``, ``config.json`` and ``README.md`` (the card). ``config.json`` is
-``{"format_version": 1, "student": <registered name>, "config": {every field of its Config}}``. Every
-field is written, so a default that changes later changes no old export. A field added later must
-default to the old behaviour; a change that cannot be expressed so raises ``FORMAT_VERSION``.
+A folder holds ``model.safetensors``, ``config.json`` and ``README.md`` (the card). ``config.json``
+is ``{"format_version": 1, "student": <registered name>, "config": {<every field of its Config>}}``.
+Every field is written, so a default that changes later changes no old export. A field added later
+must default to the old behaviour; a change that cannot be expressed so raises ``FORMAT_VERSION``.
 """
 
-import difflib
 import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +20,7 @@ import torch
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from torch import nn
 
+from pcpt.choices import did_you_mean
 from pcpt.students.card import keeps_edits, model_card
 from pcpt.students.weights import (
     PICKLE_SUFFIXES,
@@ -61,12 +61,11 @@ class Pretrained(nn.Module):
             The folder.
 
         Raises:
-            ValueError: weights that hold nan or inf.
-            NotADirectoryError: a file of that name exists.
+            ValueError: weights that hold nan or inf, or a file where the folder should be.
         """
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(f"cannot export to {folder}: a file of that name exists")
+            raise ValueError(f"cannot export to {folder}: a file of that name exists")
         folder.mkdir(parents=True, exist_ok=True)
         values = asdict(self.config)
         description = {
@@ -183,26 +182,32 @@ def _read_config(path: Path, cls: type[Pretrained]) -> Any:
             f"{path}: student is {description.get('student')!r}, but {cls.__name__} is {name!r}; "
             "load it with the class of that student"
         )
-    return _build_config(description["config"], cls.Config, path)
+    return build_config(description["config"], cls.Config, f"{path}: config")
 
 
-def _build_config(values: dict[str, Any], config_class: type, path: Path) -> Any:
-    assert is_dataclass(config_class)
-    known = {f.name for f in fields(config_class)}
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{path}: unknown key config.{key}{hint} (known: {sorted(known)})")
+def build_config(values: Mapping[str, Any], config_class: type, where: str) -> Any:
+    """The dataclass that plain values describe; keys left out take their defaults.
+
+    Raises:
+        ValueError: an unknown key, a value of another type than the default's, or one that the
+            dataclass itself refuses. The message begins with ``where``.
+    """
+    known = [f.name for f in fields(config_class)]
     defaults = config_class()
     for key, value in values.items():
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise ValueError(f"{where}: unknown key {key!r}{hint} (known: {', '.join(known)})")
         default = getattr(defaults, key)
         if default is not None and not _same_type(value, default):
             raise ValueError(
-                f"{path}: config.{key} is {value!r}, expected a {type(default).__name__} "
-                f"such as {default!r}"
+                f"{where}: {key} is {value!r}, expected {type(default).__name__} such as "
+                f"{default!r}"
             )
-    return config_class(**values)
+    try:
+        return config_class(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _same_type(value: Any, default: Any) -> bool:

@@ -1,6 +1,5 @@
 """The 3D student: a sparse residual U-Net on voxels, and its use on plain point clouds."""
 
-import difflib
 import math
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcpt.choices import check_choice, check_minimum
 from pcpt.ops import voxelize
 from pcpt.registry import register
 from pcpt.sparse import Conv3d, ConvTranspose3d, SparseTensor
@@ -16,7 +16,6 @@ from pcpt.students.blocks import ConvNorm, DownStage, UpStage
 from pcpt.students.cloud import as_colors, as_points, centre_on_grid, inference, mean_colors
 from pcpt.students.pretrained import Pretrained
 
-STEM_CHANNELS = 32
 NUM_LEVELS = 4  # stages down, and as many up
 # variant -> widths and numbers of residual blocks of the stages, down then up
 VARIANTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -37,9 +36,6 @@ class SparseUNet(Pretrained):
 
     Args:
         config: see ``Config``.
-
-    Raises:
-        ValueError: unknown variant, or a value out of range.
 
     Attributes:
         feature_channels: width of the features that ``forward`` yields.
@@ -68,6 +64,9 @@ class SparseUNet(Pretrained):
             planes: widths of the 8 stages in place of the variant's.
             blocks: numbers of residual blocks of the 8 stages in place of the variant's.
             stem_channels: width of the stem.
+
+        Raises:
+            ValueError: unknown variant, or a value out of range.
         """
 
         name: str = "sparse_unet"
@@ -80,11 +79,29 @@ class SparseUNet(Pretrained):
         sync_bn: bool = False
         planes: list[int] | None = None
         blocks: list[int] | None = None
-        stem_channels: int = STEM_CHANNELS
+        stem_channels: int = 32
+
+        def __post_init__(self) -> None:
+            check_choice("student.variant", self.variant, VARIANTS)
+            for key in ("in_channels", "stem_kernel", "stem_channels"):
+                check_minimum(f"student.{key}", getattr(self, key), 1)
+            check_minimum("student.out_channels", self.out_channels, 0)
+            if not 0 < self.voxel_size < math.inf:
+                raise ValueError(
+                    f"student.voxel_size is {self.voxel_size}, expected metres above 0: 0.05"
+                )
+            if self.stem_kernel % 2 == 0:
+                raise ValueError(f"student.stem_kernel is {self.stem_kernel}, expected odd: 3 or 5")
+            if not 0 < self.bn_momentum <= 1:
+                raise ValueError(f"student.bn_momentum is {self.bn_momentum}, expected in (0, 1]")
+            _check_stages("planes", self.planes)
+            _check_stages("blocks", self.blocks)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        planes, blocks = _check(config)
+        default_planes, default_blocks = VARIANTS[config.variant]
+        planes = tuple(config.planes or default_planes)
+        blocks = tuple(config.blocks or default_blocks)
         self.config = config
         self.voxel_size = config.voxel_size
         self.out_channels = config.out_channels
@@ -180,9 +197,9 @@ class SparseUNet(Pretrained):
         """Features at the original points of any cloud: voxelises, runs, reads back.
 
         Runs in eval mode, without gradients and in full precision, whatever the state of the
-        network, which is left as it was. The result does not depend on the order of the points, nor
-        on where the cloud lies: the voxel grid is laid from its middle, in float64, so clouds in map
-        coordinates work and moving one by whole voxels changes nothing.
+        network, which is left as it was. The result does not depend on the order of the points
+        nor on where the cloud lies: the voxel grid is laid from its middle, in float64, so clouds
+        in map coordinates work and moving one by whole voxels changes nothing.
 
         Args:
             points: (N, 3) of any real dtype, metres.
@@ -215,38 +232,11 @@ class SparseUNet(Pretrained):
         return features[point_to_voxel].float()
 
 
-def _check(config: SparseUNet.Config) -> tuple[list[int], list[int]]:
-    """Widths and numbers of blocks of the stages, once every value is found possible."""
-    if config.variant not in VARIANTS:
-        near = difflib.get_close_matches(config.variant, VARIANTS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+def _check_stages(key: str, values: list[int] | None) -> None:
+    if values is None:
+        return
+    if len(values) != 2 * NUM_LEVELS or not all(isinstance(v, int) and v > 0 for v in values):
         raise ValueError(
-            f"student.variant is {config.variant!r}{hint} (known: {', '.join(VARIANTS)})"
+            f"student.{key} is {values}, expected {2 * NUM_LEVELS} whole numbers above 0, one for "
+            "each stage"
         )
-    if not (config.voxel_size > 0 and math.isfinite(config.voxel_size)):
-        raise ValueError(f"student.voxel_size is {config.voxel_size} metres, expected above 0")
-    least = {"in_channels": 1, "out_channels": 0, "stem_kernel": 1, "stem_channels": 1}
-    for name, minimum in least.items():
-        if getattr(config, name) < minimum:
-            raise ValueError(
-                f"student.{name} is {getattr(config, name)}, expected at least {minimum}"
-            )
-    if config.stem_kernel % 2 == 0:
-        raise ValueError(f"student.stem_kernel is {config.stem_kernel}, expected an odd number")
-    if not 0 < config.bn_momentum <= 1:
-        raise ValueError(f"student.bn_momentum is {config.bn_momentum}, expected in (0, 1]")
-    planes, blocks = VARIANTS[config.variant]
-    return (
-        _stages("planes", config.planes, planes),
-        _stages("blocks", config.blocks, blocks),
-    )
-
-
-def _stages(name: str, given: list[int] | None, default: tuple[int, ...]) -> list[int]:
-    values = list(default if given is None else given)
-    if len(values) != 2 * NUM_LEVELS or any(int(v) != v or v < 1 for v in values):
-        raise ValueError(
-            f"student.{name} is {values}, expected {2 * NUM_LEVELS} positive whole numbers, "
-            f"as {list(default)}"
-        )
-    return values

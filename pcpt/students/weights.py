@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 # What torch.save writes: a zip archive, or a bare pickle in old versions.
@@ -51,8 +51,9 @@ def write_safetensors(path: str | os.PathLike[str], tensors: dict[str, Tensor]) 
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in tensors.items()
     }
-    save_file(plain, path, metadata={"format": "pt"})
-    with open(path, "rb+") as file:
+    with open(path, "wb") as file:  # save_file would make it readable by its owner only
+        file.write(save(plain, metadata={"format": "pt"}))
+        file.flush()
         os.fsync(file.fileno())
 
 

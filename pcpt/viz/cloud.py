@@ -1,4 +1,4 @@
-"""Pictures of point clouds: z-buffered splats, shaded so that depth can be seen, from a good place."""
+"""Pictures of point clouds: z-buffered splats, shaded to show depth, seen from a good place."""
 
 import math
 
@@ -18,7 +18,7 @@ def overview_camera(
     seen_from: Camera,
     *,
     height: int = 540,
-    width: int = 720,
+    width: int | None = None,
     up: Tensor | None = None,
     azimuth: float | None = None,
     elevation: float = 16.0,
@@ -32,7 +32,7 @@ def overview_camera(
         points: (N, 3) float, metres, world frame.
         seen_from: the recording camera; only its pose is used.
         height: of the picture, pixels.
-        width: of the picture, pixels.
+        width: of the picture, pixels. None: in the proportion of the recording camera.
         up: (3,) against gravity, world frame. None: up in the recording camera's image.
         azimuth: degrees to swing around the cloud, positive to the right. None: 22 to the side
             from which the cloud fills more of the picture.
@@ -47,6 +47,7 @@ def overview_camera(
     if points.ndim != 2 or points.shape[1] != 3 or points.shape[0] == 0:
         raise ValueError(f"points are {tuple(points.shape)}, expected (N, 3) with N > 0")
     points = points.detach().cpu().double()
+    width = width or round(height * seen_from.width / seen_from.height)
     pose = seen_from.camera_to_world
     up = -pose[:3, 1] if up is None else up.detach().cpu().double()
     up = up / up.norm()
@@ -95,7 +96,9 @@ def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
     forward = (target - eye).double()
     right = torch.linalg.cross(forward, up.double())
     if float(right.norm()) < 1e-9:
-        raise ValueError("look_at: the target must not lie at the eye or straight above or below it")
+        raise ValueError(
+            "look_at: the target must not lie at the eye or straight above or below it"
+        )
     forward, right = forward / forward.norm(), right / right.norm()
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, 0], pose[:3, 1], pose[:3, 2] = right, torch.linalg.cross(forward, right), forward
@@ -153,8 +156,9 @@ def _dilated(keys: Tensor, reach: Tensor, margin: int) -> Tensor:
         for du in range(-margin, margin + 1):
             if math.hypot(du, dv) > margin:
                 continue
-            window = slice(margin + dv, margin + dv + height), slice(
-                margin + du, margin + du + width
+            window = (
+                slice(margin + dv, margin + dv + height),
+                slice(margin + du, margin + du + width),
             )
             covers = torch.where(reach[window] >= math.hypot(du, dv), keys[window], _NOTHING)
             torch.minimum(nearest, covers, out=nearest)
@@ -219,7 +223,7 @@ def disc_sizes(points: Tensor) -> Tensor:
         _, index, in_cell = torch.unique(key, return_inverse=True, return_counts=True)
         count = torch.maximum(count, in_cell[index])
     step = cell / count.double().sqrt()
-    return 1.5 * step.clamp(max=float(_quantiles(step, 0.9)[0]))  # stray points stay small
+    return 2.0 * step.clamp(max=float(_quantiles(step, 0.95)[0]))  # stray points stay small
 
 
 def _quantiles(values: Tensor, *shares: float) -> Tensor:
@@ -244,11 +248,11 @@ def _eye_dome(depth: Tensor, hit: Tensor, reach: int) -> Tensor:
 
 
 def _framed(points: Tensor, pose: Tensor, height: int, width: int) -> Camera:
-    """The camera at ``pose`` whose lens fits the middle 97% of the points into the picture."""
+    """The camera at ``pose`` whose lens fits all but stray points into the picture."""
     in_camera = (points - pose[:3, 3]) @ pose[:3, :3]
     in_camera = in_camera[in_camera[:, 2] > NEAREST]
     slopes = in_camera[:, :2] / in_camera[:, 2:]
-    low, high = _quantiles(slopes, 0.015, 0.985)
+    low, high = _quantiles(slopes, 0.004, 0.996)
     extent = (high - low).clamp(min=1e-3)
     size = torch.tensor([width, height], dtype=torch.float64)
     focal = float((0.94 * size / extent).min())

@@ -73,7 +73,7 @@ def encode_png(picture: Tensor) -> bytes:
 
 
 def encode_jpeg(picture: Tensor, quality: int = 90) -> bytes:
-    """The picture as a JPEG file's bytes, with colour at full resolution so that text stays crisp."""
+    """The picture as a JPEG file's bytes, colour at full resolution so that text stays crisp."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     done, data = cv2.imencode(".jpg", to_array(picture)[:, :, ::-1], options)
@@ -147,6 +147,26 @@ def stacked(pictures: Sequence[Tensor], *, gap: int = 12) -> Tensor:
     return torch.cat(rows, dim=1)
 
 
+def grid(
+    pictures: Sequence[Tensor],
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 2,
+    height: int | None = None,
+    gap: int = 12,
+) -> Tensor:
+    """Rows of ``columns`` pictures, one above the other; arguments as for ``side_by_side``."""
+    if columns < 1:
+        raise ValueError(f"columns is {columns}, expected at least 1")
+    height = height or (pictures[0].shape[1] if pictures else None)
+    rows = []
+    for start in range(0, len(pictures), columns):
+        names = None if titles is None else titles[start : start + columns]
+        row = pictures[start : start + columns]
+        rows.append(side_by_side(row, names, height=height, gap=gap))
+    return stacked(rows, gap=gap)
+
+
 def filled(height: int, width: int, color: tuple[int, int, int] = BACKGROUND) -> Tensor:
     """(3, height, width) uint8 of one colour."""
     return torch.tensor(color, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
@@ -154,23 +174,28 @@ def filled(height: int, width: int, color: tuple[int, int, int] = BACKGROUND) ->
 
 def title_height(height: int) -> int:
     """Height of the title bar over a picture of this height, pixels."""
-    return max(20, round(0.062 * height))
+    return max(20, round(0.07 * height))
 
 
 def text_bar(text: str, width: int, height: int) -> Tensor:
-    """(3, height, width) uint8: one line of text on the background, shrunk where it would not fit."""
+    """(3, height, width) uint8: one line of text on the background, shrunk to fit."""
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    figure.patch.set_facecolor(np.array(BACKGROUND) / 255)
+    figure.patch.set_facecolor(unit_color(BACKGROUND))
     size = 0.54 * height * 72 / _DPI
     label = figure.text(
-        0.15 * height / width, 0.5, text, fontsize=size, color=np.array(FOREGROUND) / 255,
+        0.3 * height / width, 0.5, text, fontsize=size, color=unit_color(FOREGROUND),
         va="center", ha="left", parse_math=False,
     )  # fmt: skip
-    room = width - 0.3 * height
+    room = width - 0.6 * height
     taken = label.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width
     if taken > room:
         label.set_fontsize(size * room / taken)
     return drawn(figure)
+
+
+def unit_color(color: tuple[int, int, int]) -> tuple[float, float, float]:
+    """0-255 to the 0-1 that matplotlib takes."""
+    return color[0] / 255, color[1] / 255, color[2] / 255
 
 
 def drawn(figure: Figure) -> Tensor:

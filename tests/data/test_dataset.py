@@ -11,13 +11,9 @@ from tests.data.recordings import HEIGHT, WIDTH, MemoryScan, MemorySource
 TENSORS = ("images", "points", "world", "colors", "point_index", "view_index", "pixel", "number")
 
 
-def dataset(split="train", seed=0, *, lengths=(6,), broken=(), held_out=(), **changes):
-    source = MemorySource.Config(
-        lengths=list(lengths), broken=list(broken), held_out=list(held_out)
-    )
-    changes.setdefault("held_out", 0.0)
-    marked = changes.pop("held_out")
-    config = DataConfig(source=source, image_size=[HEIGHT, WIDTH], held_out=marked, **changes)
+def dataset(split="train", seed=0, *, lengths=(6,), broken=(), held_out=0.0, **changes):
+    source = MemorySource.Config(lengths=list(lengths), broken=list(broken))
+    config = DataConfig(source=source, image_size=[HEIGHT, WIDTH], held_out=held_out, **changes)
     return PosedFrames(config, split, seed)
 
 
@@ -126,7 +122,7 @@ def test_lift_limits_depth_and_points():
     near, _ = lift(frame, DataConfig(max_depth=2.5), 0, generator)
     assert 0 < len(near) < HEIGHT * WIDTH and near[:, 2].max() <= 2.5
     some, colors = lift(frame, DataConfig(), 100, generator)
-    assert some.shape == colors.shape == (100, 3)
+    assert some.shape == colors.shape and 70 < len(some) < 130
     assert colors.min() >= 0 and colors.max() <= 1
 
 

@@ -31,7 +31,7 @@ def double_loop(points, pixels, temperature, ignore=None):
 def test_equals_the_double_loop(count, temperature, device):
     points, pixels = unit(count, 5, 1).to(device), unit(count, 5, 2).to(device)
     loss = pp_nce(points, pixels, temperature)
-    assert float(loss) == pytest.approx(double_loop(points, pixels, temperature), rel=1e-12, abs=1e-12)
+    assert loss.item() == pytest.approx(double_loop(points, pixels, temperature), rel=1e-12, abs=1e-12)
 
 
 def test_ignored_candidates_are_left_out_but_never_the_positive():
@@ -64,7 +64,7 @@ def test_no_pairs_give_zero_and_a_gradient():
     points = torch.zeros(0, 4, requires_grad=True)
     loss = pp_nce(points, torch.zeros(0, 4))
     loss.backward()
-    assert float(loss) == 0 and points.grad is not None
+    assert loss.item() == 0 and points.grad is not None
 
 
 def test_a_perfect_match_beats_a_permuted_one():

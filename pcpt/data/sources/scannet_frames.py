@@ -30,10 +30,10 @@ class ScanNetFrames:
     """Scans with ``color/N.jpg``, ``depth/N.png``, ``pose/N.txt`` and intrinsics of each camera.
 
     Intrinsics are ``intrinsic/intrinsic_{color,depth}.txt`` or, in the 25k release,
-    ``intrinsics_{color,depth}.txt`` beside the folders. Colour (1296x968) and depth (640x480) are of
-    different sizes. A pose is of both cameras: ScanNet's calibration tool warped depth into the colour
-    camera before release and wrote identities as the extrinsics. A pose of -inf (tracking lost)
-    makes a broken frame. Scans stand on the floor with z up.
+    ``intrinsics_{color,depth}.txt`` beside the folders. Colour (1296x968) and depth (640x480) are
+    of different sizes. A pose is of both cameras: ScanNet's calibration tool warped depth into the
+    colour camera before release and wrote identities as the extrinsics. A pose of -inf (tracking
+    lost) makes a broken frame. Scans stand on the floor with z up.
     """
 
     @dataclass

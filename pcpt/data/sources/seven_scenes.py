@@ -1,5 +1,5 @@
-"""7-Scenes (Shotton et al., CVPR 2013): Kinect sequences as originally released, and RedKitchen as it
-comes with tsdf-fusion-python."""
+"""7-Scenes (Shotton et al., CVPR 2013): Kinect sequences as originally released, and RedKitchen
+as it comes with tsdf-fusion-python."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ RELEASE_INTRINSICS = [[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]]
 class SevenScenes:
     """Folders of ``frame-NNNNNN.{color.png|color.jpg, depth.png, pose.txt}``.
 
-    A root is a folder of frames, a scene (folders ``seq-NN`` of frames) or a folder of scenes. Every
+    A root is a folder of frames, a scene (folders ``seq-NN`` of frames) or a folder of scenes; each
     folder of frames becomes a scan. Poses are of the depth camera. Beside the frames or one folder
     up may lie ``camera-intrinsics.txt`` (3x3, depth camera; where it is absent, ``.color.png``
     frames are taken for the original release, whose values are known, and others are refused) and

@@ -1,0 +1,213 @@
+// The inner products of sparse_conv, for one instruction set. Included once for each, with
+//   PCPT_ISA     namespace of this instruction set
+//   PCPT_BYTES   vector register size
+//   PCPT_STRIP   widest strip of columns, in vectors: strip * rows accumulators must fit the file
+// and, where there is a fused multiply-add, PCPT_FMA_FLOAT and PCPT_FMA_DOUBLE. Each block keeps
+// ROWS x VECS accumulators in registers for the whole depth; rows are read where they lie, so
+// nothing is gathered into a buffer first.
+namespace PCPT_ISA {
+
+template <typename T>
+struct Simd {
+  static constexpr int lanes = PCPT_BYTES / sizeof(T);
+  typedef T Vector __attribute__((vector_size(PCPT_BYTES)));
+  typedef T Unaligned __attribute__((vector_size(PCPT_BYTES), aligned(sizeof(T)), may_alias));
+
+  static Vector load(const T* p) { return *reinterpret_cast<const Unaligned*>(p); }
+  static void store(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
+  static void add_to(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) += v; }
+  static Vector splat(T value) { return value - Vector{}; }  // x - 0 is x: compiles to a broadcast
+};
+
+#ifdef PCPT_FMA_FLOAT
+inline Simd<float>::Vector multiply_add(Simd<float>::Vector a, Simd<float>::Vector b,
+                                        Simd<float>::Vector c) {
+  return PCPT_FMA_FLOAT(a, b, c);
+}
+inline Simd<double>::Vector multiply_add(Simd<double>::Vector a, Simd<double>::Vector b,
+                                         Simd<double>::Vector c) {
+  return PCPT_FMA_DOUBLE(a, b, c);
+}
+#else
+template <typename V>
+inline V multiply_add(V a, V b, V c) {
+  return a * b + c;
+}
+#endif
+
+// c[out[r]] += a[in[r]] * b, for ROWS rows r and VECS vectors of columns.
+template <typename T, int VECS, int ROWS>
+void product_block(const T* a, int64_t lda, const int32_t* in, int64_t depth, const T* b,
+                   int64_t ldb, T* c, int64_t ldc, const int32_t* out) {
+  using S = Simd<T>;
+  const T* row[ROWS];
+  typename S::Vector sum[ROWS][VECS] = {};
+  for (int r = 0; r < ROWS; ++r) row[r] = a + in[r] * lda;
+  for (int64_t d = 0; d < depth; ++d, b += ldb) {
+    typename S::Vector columns[VECS];
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) columns[v] = S::load(b + v * S::lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) {
+      const typename S::Vector value = S::splat(row[r][d]);
+#pragma GCC unroll 16
+      for (int v = 0; v < VECS; ++v) sum[r][v] = multiply_add(value, columns[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < ROWS; ++r) {
+    T* target = c + out[r] * ldc;
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) S::add_to(target + v * S::lanes, sum[r][v]);
+  }
+}
+
+// sum[r] += sum over pairs p of a[in[p]][r] * b[out[p]], for ROWS channels r of a.
+template <typename T, int VECS, int ROWS>
+void outer_block(const T* a, int64_t lda, const int32_t* in, const T* b, int64_t ldb,
+                 const int32_t* out, int64_t pairs, T* target, int64_t ld_target) {
+  using S = Simd<T>;
+  typename S::Vector sum[ROWS][VECS] = {};
+  for (int64_t p = 0; p < pairs; ++p) {
+    const T* channels = a + in[p] * lda;
+    const T* row = b + out[p] * ldb;
+    typename S::Vector columns[VECS];
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) columns[v] = S::load(row + v * S::lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) {
+      const typename S::Vector value = S::splat(channels[r]);
+#pragma GCC unroll 16
+      for (int v = 0; v < VECS; ++v) sum[r][v] = multiply_add(value, columns[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < ROWS; ++r, target += ld_target)
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) S::add_to(target + v * S::lanes, sum[r][v]);
+}
+
+template <int VECS>
+constexpr int rows_of_strip = VECS == PCPT_STRIP ? 6 : 8;
+
+// The last rows, fewer than a full block: picks the block made for their number.
+template <typename T, int VECS, int ROWS>
+void product_rest(int64_t rows, const T* a, int64_t lda, const int32_t* in, int64_t depth,
+                  const T* b, int64_t ldb, T* c, int64_t ldc, const int32_t* out) {
+  if constexpr (ROWS > 0) {
+    if (rows == ROWS)
+      product_block<T, VECS, ROWS>(a, lda, in, depth, b, ldb, c, ldc, out);
+    else
+      product_rest<T, VECS, ROWS - 1>(rows, a, lda, in, depth, b, ldb, c, ldc, out);
+  }
+}
+
+template <typename T, int VECS, int ROWS>
+void outer_rest(int64_t rows, const T* a, int64_t lda, const int32_t* in, const T* b, int64_t ldb,
+                const int32_t* out, int64_t pairs, T* target, int64_t ld_target) {
+  if constexpr (ROWS > 0) {
+    if (rows == ROWS)
+      outer_block<T, VECS, ROWS>(a, lda, in, b, ldb, out, pairs, target, ld_target);
+    else
+      outer_rest<T, VECS, ROWS - 1>(rows, a, lda, in, b, ldb, out, pairs, target, ld_target);
+  }
+}
+
+template <typename T, int VECS>
+void product_strip(int64_t rows, const T* a, int64_t lda, const int32_t* in, int64_t depth,
+                   const T* b, int64_t ldb, T* c, int64_t ldc, const int32_t* out) {
+  constexpr int ROWS = rows_of_strip<VECS>;
+  for (; rows >= ROWS; rows -= ROWS, in += ROWS, out += ROWS)
+    product_block<T, VECS, ROWS>(a, lda, in, depth, b, ldb, c, ldc, out);
+  product_rest<T, VECS, ROWS - 1>(rows, a, lda, in, depth, b, ldb, c, ldc, out);
+}
+
+template <typename T, int VECS>
+void outer_strip(int64_t rows, const T* a, int64_t lda, const int32_t* in, const T* b, int64_t ldb,
+                 const int32_t* out, int64_t pairs, T* target, int64_t ld_target) {
+  constexpr int ROWS = rows_of_strip<VECS>;
+  for (; rows >= ROWS; rows -= ROWS, a += ROWS, target += ROWS * ld_target)
+    outer_block<T, VECS, ROWS>(a, lda, in, b, ldb, out, pairs, target, ld_target);
+  outer_rest<T, VECS, ROWS - 1>(rows, a, lda, in, b, ldb, out, pairs, target, ld_target);
+}
+
+// Splits `width` columns, whole vectors, into strips of PCPT_STRIP, then 2, then 1 vectors and
+// calls strip(first column, number of vectors) for each.
+template <typename T, typename Strip>
+void for_each_strip(int64_t width, const Strip& strip) {
+  int64_t column = 0;
+  for (int vecs : {PCPT_STRIP, 2, 1})
+    for (; column + vecs * Simd<T>::lanes <= width; column += vecs * Simd<T>::lanes)
+      strip(column, vecs);
+}
+
+template <typename T>
+void products(int64_t rows, const T* a, int64_t lda, const int32_t* in, int64_t depth, const T* b,
+              int64_t ldb, int64_t width, T* c, int64_t ldc, const int32_t* out) {
+  for_each_strip<T>(width, [=](int64_t column, int vecs) {
+    const auto strip = vecs == PCPT_STRIP ? product_strip<T, PCPT_STRIP>
+                       : vecs == 2        ? product_strip<T, 2>
+                                          : product_strip<T, 1>;
+    strip(rows, a, lda, in, depth, b + column, ldb, c + column, ldc, out);
+  });
+}
+
+template <typename T>
+void outer_products(int64_t rows, const T* a, int64_t lda, const int32_t* in, const T* b,
+                    int64_t ldb, int64_t width, const int32_t* out, int64_t pairs, T* target,
+                    int64_t ld_target) {
+  for_each_strip<T>(width, [=](int64_t column, int vecs) {
+    const auto strip = vecs == PCPT_STRIP ? outer_strip<T, PCPT_STRIP>
+                       : vecs == 2        ? outer_strip<T, 2>
+                                          : outer_strip<T, 1>;
+    strip(rows, a, lda, in, b + column, ldb, out, pairs, target + column, ld_target);
+  });
+}
+
+// to[c * width + r] = from[r * ld + c]: columns of a row-major matrix become rows. `rows` and
+// `columns` are whole vectors; squares of lanes x lanes are turned in registers.
+template <typename T>
+void transpose(const T* from, int64_t ld, int64_t rows, int64_t columns, T* to, int64_t width) {
+  using S = Simd<T>;
+  constexpr int L = S::lanes;
+  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Index;
+  typedef Index Mask __attribute__((vector_size(PCPT_BYTES)));
+  for (int64_t r = 0; r < rows; r += L) {
+    for (int64_t c = 0; c < columns; c += L) {
+      typename S::Vector v[L];
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) v[i] = S::load(from + (r + i) * ld + c);
+#pragma GCC unroll 4
+      for (int step = 1; step < L; step *= 2) {  // swaps off-diagonal blocks of this size
+        Mask low, high;
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) {
+          low[i] = i & step ? L + i - step : i;
+          high[i] = i & step ? L + i : i + step;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) {
+          if (i & step) continue;
+          const typename S::Vector a = v[i], b = v[i + step];
+          v[i] = __builtin_shuffle(a, b, low);
+          v[i + step] = __builtin_shuffle(a, b, high);
+        }
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) S::store(to + (c + i) * width + r, v[i]);
+    }
+  }
+}
+
+template <typename T>
+Gemm<T> gemm() {
+  return {Simd<T>::lanes, products<T>, outer_products<T>, transpose<T>};
+}
+
+}  // namespace PCPT_ISA
+
+#undef PCPT_ISA
+#undef PCPT_BYTES
+#undef PCPT_STRIP
+#undef PCPT_FMA_FLOAT
+#undef PCPT_FMA_DOUBLE

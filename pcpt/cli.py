@@ -1,0 +1,143 @@
+"""The console command ``pcpt``; ``tools/*.py`` are the same functions, one each."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+import torch
+
+from pcpt import __version__
+from pcpt.config import load_config
+from pcpt.engine.evaluation import print_metrics, report_runs
+from pcpt.engine.export import export_student
+from pcpt.engine.run import dry_run
+from pcpt.engine.run import train as train_run
+from pcpt.engine.visualization import visualize_run
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Trains the run that config files and overrides describe.
+
+    Ends with 0 when all steps are done, and with 128 + the signal's number when a signal stopped it
+    after a saved step, so that what follows in a script does not take the run for finished.
+    """
+    parser = argparse.ArgumentParser(prog="pcpt train", description="Trains a run.")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="CONFIG | key=value",
+        help="config files, merged left to right, and overrides such as optim.lr=1e-3",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="auto|PATH",
+        help="continue the run folder's newest checkpoint if there is one, or a given checkpoint",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="build everything, run one batch forward, print config and sizes, write nothing",
+    )
+    options = parser.parse_intermixed_args(arguments)
+    config = load_config(
+        [word for word in options.inputs if "=" not in word],
+        [word for word in options.inputs if "=" in word],
+    )
+    if options.dry_run:
+        print(dry_run(config))
+        return 0
+    finished = train_run(config, options.resume)
+    if finished.signal is not None:
+        print(f"stopped after step {finished.step}; continue with --resume auto", file=sys.stderr)
+        return 128 + finished.signal
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Writes the student of a run as model.safetensors, config.json and a card."""
+    parser = argparse.ArgumentParser(prog="pcpt export", description="Exports a run's student.")
+    parser.add_argument("source", metavar="RUN", help="run folder or checkpoint file")
+    parser.add_argument("folder", metavar="OUT", help="folder to write; made if need be")
+    options = parser.parse_args(arguments)
+    folder = export_student(options.source, options.folder)
+    print(f"exported to {folder}; load it with SparseUNet.from_pretrained({str(folder)!r})")
+    return 0
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Scores runs on held-out frames, beside chance and the untrained network."""
+    parser = argparse.ArgumentParser(prog="pcpt test", description="Scores runs on held-out frames.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, shown side by side")
+    parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
+    parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
+    options = parser.parse_args(arguments)
+    if options.checkpoint and len(options.runs) > 1:
+        parser.error("--checkpoint goes with a single run")
+    report_runs(options.runs, checkpoint=options.checkpoint, split=options.split)
+    return 0
+
+
+def visualize(arguments: Sequence[str]) -> int:
+    """Writes the report of a run: figures, pictures and a coloured cloud."""
+    parser = argparse.ArgumentParser(prog="pcpt visualize", description="Writes a run's report.")
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
+    parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
+    parser.add_argument("--frame", type=int, metavar="N", help="number within the split")
+    parser.add_argument(
+        "--pixel", type=float, nargs=2, metavar=("U", "V"), help="what to look for the likeness of"
+    )
+    options = parser.parse_args(arguments)
+    path = visualize_run(
+        options.run,
+        checkpoint=options.checkpoint,
+        frame=options.frame,
+        pixel=tuple(options.pixel) if options.pixel else None,
+        split=options.split,
+    )
+    print_metrics(options.run)
+    print(f"report: {path}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "test": test,
+    "visualize": visualize,
+    "export": export,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, 2 for a mistake in what was asked."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="pcpt",
+        description="Pretrains 3D networks from 2D networks on posed RGB-D scans.",
+        epilog="pcpt COMMAND --help tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"pcpt {__version__}")
+    parser.add_argument("command", choices=COMMANDS)
+    options = parser.parse_args(arguments[:1])
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StandardError()])
+    try:
+        return COMMANDS[options.command](arguments[1:])
+    except (ValueError, FileNotFoundError, torch.OutOfMemoryError) as error:
+        if os.environ.get("PCPT_TRACEBACK") == "1":
+            raise
+        print(f"error: {error}\n(PCPT_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 2
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stderr is *now*: a progress bar replaces it to keep lines apart."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr

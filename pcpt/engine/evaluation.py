@@ -1,0 +1,150 @@
+"""Scores a trained run on frames it has not seen, beside the same network untrained."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from pcpt.config import RunConfig
+from pcpt.data.batch import Batch
+from pcpt.data.skips import SkipLog
+from pcpt.engine.run import Parts, build, load_run, prepare
+from pcpt.methods.base import Method
+
+# Training batches on which an untrained network's batch norm statistics are set.
+WARM_UP_BATCHES = 8
+_CHANCE = "chance/"
+
+
+def held_out_batches(
+    config: RunConfig, method: Method, skips: SkipLog, split: str = "held_out"
+) -> Iterator[Batch]:
+    """Every whole frame of a split once, one a batch, on the method's device, unaugmented."""
+    dataset: Any = method.make_dataset(config.data, split, config.seed)
+    device = next(method.parameters()).device
+    seen: set[str] = set()
+    for number in range(len(dataset)):
+        batch = method.collate([dataset[number]])
+        for message in batch.skipped:
+            skips.add(split, message)
+        if batch.names[0] not in seen:  # a broken frame is replaced by one that comes again
+            seen.add(batch.names[0])
+            yield batch.to(device)
+
+
+def untrained(config: RunConfig, device: torch.device) -> Parts:
+    """The run before its first step, with batch norm statistics of training frames.
+
+    Without these an untrained network would be worse than it has to be, and the gain flattered.
+    """
+    parts = build(config, device)
+    prepare(config, parts, device)
+    dataset: Any = parts.method.make_dataset(config.data, "train", config.seed)
+    size = config.train.batch_size
+    parts.method.train()
+    with torch.no_grad():
+        for first in range(0, WARM_UP_BATCHES * size, size):
+            samples = [dataset[number] for number in range(first, first + size)]
+            parts.method(parts.method.collate(samples).to(device))
+    parts.method.eval()
+    return parts
+
+
+def evaluate_run(
+    folder: str | Path, *, checkpoint: str | Path | None = None, split: str = "held_out"
+) -> dict[str, dict[str, float]]:
+    """Figures of a run and of the same network untrained; writes ``metrics.json`` into the run.
+
+    Args:
+        folder: of the run.
+        checkpoint: None takes the newest whole one.
+        split: "held_out", or "train" to see how much is memory.
+
+    Returns:
+        Figures by name for "trained" and "untrained".
+
+    Raises:
+        FileNotFoundError: no run or no checkpoint there.
+        ValueError: the checkpoint does not fit, or the split holds no frames.
+    """
+    config, parts = load_run(folder, path=checkpoint)
+    device = next(parts.method.parameters()).device
+    skips = SkipLog()
+    figures = {}
+    for name, method in (
+        ("untrained", untrained(config, device).method),
+        ("trained", parts.method),
+    ):
+        figures[name] = dict(method.evaluate(held_out_batches(config, method, skips, split)))
+    if skips.count:
+        print(skips.summary())
+    record = {"split": split, "seed": config.seed, "teacher": config.teacher.name, **figures}
+    _write_json(Path(folder) / "metrics.json", record)
+    return figures
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """What ``evaluate_run`` wrote; raises ``FileNotFoundError`` where it has not run."""
+    path = Path(folder) / "metrics.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; run tools/test.py {folder} first")
+    return json.loads(path.read_text())
+
+
+def comparison(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Rows by figure name, columns chance and then the keys of ``figures``; shares in percent."""
+    first = next(iter(figures.values()))
+    rows: dict[str, dict[str, float | None]] = {}
+    for name in first:
+        if name.startswith(_CHANCE) or "num_" in name:
+            continue
+        chance = first.get(_CHANCE + name.rpartition("/")[2])
+        rows[name] = {"chance": None if chance is None else 100 * chance}
+        rows[name] |= {k: 100 * f[name] for k, f in figures.items() if name in f}
+    return rows
+
+
+def print_comparison(figures: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Prints ``comparison`` as a table."""
+    rows = comparison(figures)
+    table = Table(title=title, title_justify="left")
+    table.add_column("percent")
+    columns = ["chance", *figures]
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, row in rows.items():
+        cells = [row.get(column) for column in columns]
+        table.add_row(name, *("-" if value is None else f"{value:.1f}" for value in cells))
+    Console().print(table)
+
+
+def print_metrics(folder: str | Path) -> None:
+    """Prints what ``evaluate_run`` wrote of a run, if it has been evaluated."""
+    try:
+        metrics = read_metrics(folder)
+    except FileNotFoundError:
+        return
+    figures = {name: metrics[name] for name in ("untrained", "trained")}
+    print_comparison(figures, f"{figures['trained'].get('num_frames', 0):.0f} held-out frames")
+
+
+def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
+    """Evaluates runs and prints them side by side; the first one's untrained network is shown."""
+    columns: dict[str, Mapping[str, float]] = {}
+    for folder in folders:
+        figures = evaluate_run(folder, **options)
+        columns.setdefault("untrained", figures["untrained"])
+        columns["trained" if len(folders) == 1 else str(folder)] = figures["trained"]
+    frames = next(iter(columns.values())).get("num_frames", 0)
+    print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates each")
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,92 @@
+"""Takes the student out of a run's checkpoint and writes it as a folder that anyone can load."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pcpt import registry
+from pcpt.engine.checkpoint import load_checkpoint, newest_whole
+from pcpt.students.pretrained import Pretrained, build_config
+from pcpt.students.weights import compare_state
+
+_PREFIX = "student."
+
+
+def export_student(source: str | Path, folder: str | Path) -> Path:
+    """Writes the student of a run as ``model.safetensors``, ``config.json`` and a card.
+
+    Args:
+        source: a checkpoint, or a run folder, of which the newest whole checkpoint is taken.
+        folder: where to write; see :meth:`Pretrained.save_pretrained`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: no such run or checkpoint.
+        ValueError: a damaged or foreign checkpoint, weights that do not fit its config, or a
+            student without ``save_pretrained``.
+    """
+    path = _checkpoint(Path(source))
+    state = load_checkpoint(path)
+    student = _build_student(state, path)
+    return student.save_pretrained(folder, details=_provenance(state))
+
+
+def _checkpoint(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    path = newest_whole(source)
+    if path is None:
+        raise FileNotFoundError(
+            f"{source} holds no checkpoint (looked for checkpoints/step_*.pt); pass a run folder "
+            "or a checkpoint"
+        )
+    return path
+
+
+def _build_student(state: Mapping[str, Any], path: Path) -> Pretrained:
+    config, weights = _section(state, "config", path), _section(state, "method", path)
+    for name in config.get("imports") or []:
+        registry.import_file(name)  # may register the student
+    section = _section(config, "student", path)
+    student_class = registry.get("students", str(section.get("name")))
+    if not issubclass(student_class, Pretrained):
+        raise ValueError(
+            f"student {section['name']!r} cannot be exported: let {student_class.__name__} "
+            "subclass pcpt.students.Pretrained"
+        )
+    student = student_class(build_config(section, student_class.Config, f"{path}: config.student"))
+    own: dict[str, Tensor] = {
+        key.removeprefix(_PREFIX): value
+        for key, value in weights.items()
+        if key.startswith(_PREFIX)
+    }
+    compare_state(student.state_dict(), own, path)
+    student.load_state_dict(own)
+    return student
+
+
+def _section(state: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    section = state.get(key)
+    if not isinstance(section, Mapping):
+        raise ValueError(f"{path} has no {key!r} section; is it the checkpoint of a pcpt run?")
+    return section
+
+
+def _provenance(state: Mapping[str, Any]) -> dict[str, str]:
+    """Rows for the card: names only, since paths tell of the machine and not of the model."""
+    config = state["config"]
+    sections = {
+        "method": config.get("method"),
+        "teacher": config.get("teacher"),
+        "data": (config.get("data") or {}).get("source"),
+    }
+    rows = {
+        key: str(section["name"])
+        for key, section in sections.items()
+        if isinstance(section, Mapping) and "name" in section
+    }
+    return rows | ({"steps": str(state["step"])} if "step" in state else {})

@@ -1,0 +1,138 @@
+"""From a config to a trained run: builds the parts by name and hands them to the trainer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pcpt import registry
+from pcpt.config import RunConfig, load_config, to_tree, to_yaml
+from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
+from pcpt.engine.distributed import World, connect, pick_device
+from pcpt.engine.folder import find_checkpoint, open_folder
+from pcpt.engine.repeatable import draw_from
+from pcpt.engine.trainer import Finished, Trainer
+from pcpt.methods.base import Method
+
+
+@dataclass
+class Parts:
+    """The components of a run; ``method`` holds the other two."""
+
+    method: Method
+    student: nn.Module
+    teacher: nn.Module
+
+
+def build(config: RunConfig, device: torch.device | str = "cpu") -> Parts:
+    """The components as they are before the first step: weights follow from ``config.seed``."""
+    # one seed each, so that a student starts out the same whatever teaches it
+    draw_from(config.seed, 0)
+    student = registry.get("students", config.student.name)(config.student)
+    draw_from(config.seed, 1)
+    teacher = registry.get("teachers", config.teacher.name)(config.teacher)
+    draw_from(config.seed, 2)
+    method = registry.get("methods", config.method.name)(config.method, student, teacher)
+    method.to(device)
+    return Parts(method, student, teacher)
+
+
+def _trainer(config: RunConfig, parts: Parts, world: World) -> Trainer:
+    return Trainer(
+        config.train,
+        config.optim,
+        parts.method,
+        parts.method.make_dataset(config.data, "train", config.seed),
+        Path(config.run),
+        seed=config.seed,
+        world=world,
+        record=to_tree(config),
+    )
+
+
+def train(config: RunConfig, resume: str | None = None) -> Finished:
+    """Trains a run into its folder.
+
+    Args:
+        config: see ``pcpt.config.load_config`` and ``make_config``.
+        resume: None for a new run, "auto" to continue the newest whole checkpoint of the run folder
+            where there is one, or a checkpoint's path.
+
+    Raises:
+        ValueError: the run folder is taken, a checkpoint does not fit, or training diverged.
+        FileNotFoundError: no such checkpoint.
+    """
+    _set_threads(config)
+    with connect(config.device) as world:
+        start = find_checkpoint(config, resume)
+        trainer = _trainer(config, build(config, world.device), world)
+        world.barrier()  # nobody writes before everyone has looked
+        if world.rank == 0:
+            open_folder(config, start)
+        world.barrier()
+        return trainer.fit(start)
+
+
+def dry_run(config: RunConfig) -> str:
+    """Builds everything, runs one batch forward, writes nothing; returns what there is to say."""
+    _set_threads(config)
+    device = pick_device(config.device)
+    parts = build(config, device)
+    trainer = _trainer(config, parts, World(device))
+    trainer.prepare()
+    parts.method.train()
+    output = parts.method(next(trainer.first_batches()))
+    dataset = trainer.dataset
+    scans = getattr(dataset, "scans", None)  # datasets of single objects have none
+    of_scans = f" of {len(scans)} scans" if scans is not None else ""
+    return "\n".join(
+        [
+            to_yaml(config),
+            f"student {config.student.name}: {_size(parts.student)} parameters",
+            f"teacher {config.teacher.name}: {_size(parts.teacher)} parameters, frozen",
+            f"method {config.method.name}: {_size(parts.method)} parameters to train",
+            f"data: {len(dataset)} frames{of_scans} to train on",  # type: ignore[arg-type]
+            f"one batch forward on {device}: loss {output.loss.item():.4f}",
+        ]
+    )
+
+
+def load_run(
+    folder: str | Path, *, path: str | Path | None = None, device: str = "auto"
+) -> tuple[RunConfig, Parts]:
+    """A trained run, in eval mode.
+
+    Args:
+        folder: of the run.
+        path: of the checkpoint; None takes the newest whole one.
+        device: as the config key.
+
+    Raises:
+        FileNotFoundError: no run, or no checkpoint in it.
+        ValueError: the checkpoint does not fit, see ``checkpoint``.
+    """
+    config = load_config([Path(folder) / "config.yaml"])
+    found = Path(path) if path else newest_whole(Path(folder))
+    if found is None:
+        raise FileNotFoundError(f"{folder}/checkpoints holds no checkpoint; train the run first")
+    state = load_checkpoint(found)
+    parts = build(config, pick_device(device))
+    prepare(config, parts, pick_device(device))
+    restore_module(parts.method, state["method"], found)
+    parts.method.eval()
+    return config, parts
+
+
+def prepare(config: RunConfig, parts: Parts, device: torch.device) -> None:
+    """Lets the method see the first training batches, exactly as training does before step 0."""
+    _trainer(config, parts, World(device)).prepare()
+
+
+def _size(module: nn.Module) -> str:
+    return f"{sum(p.numel() for p in module.parameters()):,}"
+
+
+def _set_threads(config: RunConfig) -> None:
+    if config.train.threads > 0:
+        torch.set_num_threads(config.train.threads)

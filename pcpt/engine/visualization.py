@@ -1,0 +1,117 @@
+"""The report of a run: figures, pictures of held-out frames, loss curve, configuration."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pcpt.config import RunConfig, to_yaml
+from pcpt.data.batch import Batch
+from pcpt.data.frame import Frame
+from pcpt.engine.evaluation import comparison, read_metrics, untrained
+from pcpt.engine.run import load_run
+from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
+from pcpt.viz.pixel_point import figures, write_feature_clouds
+
+_SUMMARY = (
+    "A 3D network learnt from a frozen image network to give each point the embedding of its pixel, "
+    "without a single label. Everything below is measured or drawn on frames it was not trained on."
+)
+
+
+def visualize_run(
+    folder: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    frame: int | None = None,
+    pixel: tuple[float, float] | None = None,
+    split: str = "held_out",
+) -> Path:
+    """Writes ``report/index.html`` of a run, with its pictures as PNG and a cloud as PLY beside it.
+
+    Args:
+        folder: of the run.
+        checkpoint: None takes the newest whole one.
+        frame: number of the frame to show within the split; None takes the middle one.
+        pixel: (u, v) in the resized image whose likeness is looked for.
+        split: "held_out" or "train".
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        FileNotFoundError: no run or no checkpoint there.
+        ValueError: no such frame.
+    """
+    config, parts = load_run(folder, path=checkpoint)
+    device = next(parts.method.parameters()).device
+    dataset: Any = parts.method.make_dataset(config.data, split, config.seed)
+    number = len(dataset) // 2 if frame is None else frame
+    if not 0 <= number < len(dataset):
+        raise ValueError(f"frame {number} is not in split {split!r}, which has {len(dataset)}")
+    sample: Batch = dataset[number]
+    scan, original = _frame_of(dataset, sample)
+    batch = parts.method.collate([sample]).to(device)
+    before = untrained(config, device).method
+    pictures = figures(parts.method, before, batch, original, scan.up, pixel)
+
+    out = Path(folder) / "report"
+    out.mkdir(exist_ok=True)
+    records = _records(Path(folder) / "metrics.jsonl")
+    if records:
+        pictures["loss"] = Figure(
+            loss_curve(records), "Contrastive loss of the training batches.", "Training"
+        )
+    for name, figure in pictures.items():
+        save_png(out / f"{name}.png", figure.picture)
+    write_feature_clouds(out, parts.method, batch)
+    report = Report(
+        title=f"pcpt: {Path(folder).name}",
+        summary=_SUMMARY,
+        facts=_facts(config, parts, records) | {"frame shown": sample.names[0]},
+        parts=[*_tables(Path(folder)), *pictures.values()],
+        config=to_yaml(config),
+    )
+    return write_report(out / "index.html", report)
+
+
+def _frame_of(dataset: Any, sample: Batch) -> tuple[Any, Frame]:
+    scan_name, _, frame_name = sample.names[0].rpartition("/")
+    scan = next(s for s in dataset.scans if s.name == scan_name)
+    return scan, scan.load(frame_name)
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def _facts(
+    config: RunConfig, parts: Any, records: list[dict[str, Any]]
+) -> dict[str, str | int | float | None]:
+    facts: dict[str, str | int | float | None] = {
+        "teacher": config.teacher.name,
+        "student parameters": f"{sum(p.numel() for p in parts.student.parameters()) / 1e6:.2f} M",
+    }
+    if records:
+        facts |= {"steps": records[-1]["step"], "final loss": records[-1]["loss"]}
+    return facts
+
+
+def _tables(folder: Path) -> list[Table]:
+    try:
+        metrics = read_metrics(folder)
+    except FileNotFoundError:
+        return []
+    rows = comparison({name: metrics[name] for name in ("untrained", "trained")})
+    return [
+        Table(
+            {name: dict(row) for name, row in rows.items()},
+            "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates of the "
+            "frame; within_10cm: the most similar lies that near to the true one; cross_view: the "
+            "same place found again in another frame by the student's features alone, and by bare "
+            "colours as a control.",
+            "Held-out frames",
+            ".1f",
+        )
+    ]

@@ -1,0 +1,112 @@
+"""What write_folder_scan writes is what the folder source reads, or else nothing at all."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pcpt.data.frame import Frame, Scan
+from pcpt.data.sources.folder import Folder
+from pcpt.data.write_scan import write_folder_scan
+from pcpt.geometry import Camera
+from tests.data.tiny_scans import folder_json, pose, write_folder
+
+
+def source_scan(folder: Path) -> Scan:
+    return open_scan(write_folder(folder))
+
+
+def open_scan(folder: Path) -> Scan:
+    (scan,) = Folder(Folder.Config(roots=[str(folder)])).open()
+    return scan
+
+
+def frames_of(scan: Scan) -> Iterator[Frame]:
+    return (scan.load(name) for name in scan.names)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    scan = source_scan(tmp_path / "a")
+    path = write_folder_scan(
+        tmp_path / "deep" / "b", "copy", frames_of(scan), up=scan.up, held_out=["f2"], note="mine"
+    )
+    copy = open_scan(path.parent)
+    assert (copy.name, copy.names, copy.held_out) == ("copy", scan.names, {"f2"})
+    assert torch.equal(copy.up, scan.up)
+    for name in scan.names:
+        one, other = scan.load(name), copy.load(name)
+        assert torch.equal(one.image, other.image) and torch.equal(one.depth, other.depth)
+        for first, second in (
+            (one.color_camera, other.color_camera),
+            (one.depth_camera, other.depth_camera),
+        ):
+            assert torch.equal(first.intrinsics, second.intrinsics)
+            assert torch.allclose(first.camera_to_world, second.camera_to_world, atol=1e-12)
+    assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["b"]
+    lines = path.read_text().splitlines()
+    assert len(lines) == 13 and json.loads(path.read_text())["note"] == "mine"
+
+
+def test_one_camera_becomes_registered_depth_and_jpeg(tmp_path: Path) -> None:
+    camera = Camera([[20.0, 0, 11.5], [0, 20, 7.5], [0, 0, 1]], 16, 24, torch.tensor(pose(1)))
+    image = torch.full((3, 16, 24), 100, dtype=torch.uint8)
+    frame = Frame("0", image, torch.full((16, 24), 1.5), camera, camera)
+    path = write_folder_scan(tmp_path / "b", "b", [frame], jpeg_quality=90, depth_scale=5000)
+    written = json.loads(path.read_text())
+    assert written["depth"] == {"scale": 5000, "registered_to_color": True}
+    assert written["frames"][0]["image"] == "color/0.jpg"
+    again = open_scan(tmp_path / "b").load("0")
+    assert torch.equal(again.depth, frame.depth) and torch.equal(again.image, frame.image)
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:
+    scan = source_scan(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(FileExistsError, match="b exists"):
+        write_folder_scan(tmp_path / "b", "b", frames_of(scan))
+    first = scan.load("f0")
+
+    def interrupted() -> Iterator[Frame]:
+        yield first
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder_scan(tmp_path / "c", "c", interrupted())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_refusals(tmp_path: Path) -> None:
+    first = source_scan(tmp_path / "a").load("f0")
+    second = replace(first, name="f1")
+    wide = Camera(2 * torch.eye(3) - torch.diag(torch.tensor([0.0, 0, 1])), 24, 32)
+    moved = replace(first.color_camera, camera_to_world=torch.tensor(pose(3)))
+    depth = first.depth.clone()
+    depth[3, 3] = 70.0
+    for frames, message in (
+        ([], "no frames to write"),
+        ([first, first], "frame f0 comes twice"),
+        ([replace(first, name="../x")], r"'\.\./x' is no file name"),
+        ([first, replace(second, color_camera=wide)], "frame f1: color_camera differs"),
+        ([first, replace(second, color_camera=moved)], "frame f1: the offset between both"),
+        ([replace(first, depth=depth)], r"frame f0: depth spans .* to 70 m, expected 0 to 65\.5"),
+        ([replace(first, depth=-first.depth)], "frame f0: depth spans"),
+        ([replace(first, depth=first.depth * float("nan"))], "frame f0: depth spans"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_folder_scan(tmp_path / "b", "b", frames)
+    with pytest.raises(ValueError, match="held_out names 'f7', which is no frame"):
+        write_folder_scan(tmp_path / "b", "b", [first], held_out=["f7"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
+
+
+def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+    """The scan.json in docs/data_layout.md, with the images it names."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "data_layout.md"
+    example = page.read_text().split("```json\n")[1].split("```")[0]
+    (tmp_path / "scan.json").write_text(example)
+    scan = open_scan(tmp_path)
+    assert len(scan.names) == len(json.loads(example)["frames"])
+    assert set(json.loads(example)) >= set(folder_json())
