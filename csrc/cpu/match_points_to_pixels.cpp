@@ -100,6 +100,24 @@ void check_inputs(const Tensor& points, const Tensor& depth, const Tensor& depth
   }
 }
 
+// The pairs of every task, view by view and block by block.
+std::vector<std::vector<Match>> match_all(const Views& views, int64_t num_views,
+                                          const float* points, int64_t num_points) {
+  const int64_t num_blocks = (num_points + BLOCK - 1) / BLOCK;
+  std::vector<std::vector<Match>> matches(num_views * num_blocks);
+  torch::stable::parallel_for(0, num_views * num_blocks, 1, [&](int64_t begin, int64_t end) {
+    Match found[BLOCK];
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task % num_blocks * BLOCK;
+      const int64_t count = std::min(BLOCK, num_points - first);
+      const int64_t matched =
+          match_block(views, task / num_blocks, points + 3 * first, count, found);
+      matches[task].assign(found, found + matched);
+    }
+  });
+  return matches;
+}
+
 std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
     const Tensor& points,            // (N, 3) float32
     const Tensor& depth,             // (V, H, W) float32
@@ -118,23 +136,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
                     static_cast<float>(color_height - border - 0.5),
                     static_cast<float>(absolute_tolerance),
                     static_cast<float>(relative_tolerance)};
-  const float* position = points.const_data_ptr<float>();
-  const int64_t num_points = points.size(0);
-  const int64_t num_blocks = (num_points + BLOCK - 1) / BLOCK;
-  const int64_t num_tasks = depth.size(0) * num_blocks;
+  const int64_t num_views = depth.size(0);
+  const auto matches =
+      match_all(views, num_views, points.const_data_ptr<float>(), points.size(0));
 
-  std::vector<std::vector<Match>> matches(num_tasks);
-  torch::stable::parallel_for(0, num_tasks, 1, [&](int64_t begin, int64_t end) {
-    Match found[BLOCK];
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task % num_blocks * BLOCK;
-      const int64_t count = std::min(BLOCK, num_points - first);
-      const int64_t matched =
-          match_block(views, task / num_blocks, position + 3 * first, count, found);
-      matches[task].assign(found, found + matched);
-    }
-  });
-
+  const int64_t num_tasks = static_cast<int64_t>(matches.size());
   std::vector<int64_t> start(num_tasks + 1, 0);
   for (int64_t task = 0; task < num_tasks; ++task) {
     start[task + 1] = start[task] + static_cast<int64_t>(matches[task].size());
@@ -149,6 +155,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
   float* pixel_out = pixel.mutable_data_ptr<float>();
   float* error_out = depth_error.mutable_data_ptr<float>();
   torch::stable::parallel_for(0, num_tasks, 8, [&](int64_t begin, int64_t end) {
+    const int64_t num_blocks = num_tasks / num_views;
     for (int64_t task = begin; task < end; ++task) {
       int64_t row = start[task];
       for (const Match& match : matches[task]) {

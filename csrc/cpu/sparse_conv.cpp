@@ -9,7 +9,11 @@
 #include <torch/headeronly/core/Dispatch_v2.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "parallel.h"
@@ -64,189 +68,176 @@ struct Gemm {
 #define PCPT_STRIP 2
 #include "sparse_gemm.h"
 
+// The best this machine has; ATEN_CPU_CAPABILITY=default|avx2 lowers it, as it does torch's kernels.
 template <typename T>
 const Gemm<T>& gemm() {
   static const Gemm<T> best = [] {
 #ifdef PCPT_X86
-    if (__builtin_cpu_supports("avx512f")) return avx512::gemm<T>();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::gemm<T>();
+    const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
+    const std::string most = variable ? variable : "";
+    if (most != "default") {
+      if (most != "avx2" && __builtin_cpu_supports("avx512f")) return avx512::gemm<T>();
+      if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::gemm<T>();
+    }
 #endif
     return baseline::gemm<T>();
   }();
   return best;
 }
 
-constexpr int64_t TILE = 128;    // output rows of a task; its sums stay in the first-level cache
-constexpr int64_t PANEL = 64;    // output columns of a task, a multiple of every vector length
-constexpr int64_t CHUNK = 64;    // pairs summed in registers before they are added to the gradient
-constexpr int64_t CHANNELS = 48; // input channels of a task of the weight gradient
-
-// The rows of a stretch of the table that have a neighbour. Entries outside the input count as
-// absent, so that a wrong table cannot read foreign memory.
-int64_t find_pairs(const int32_t* neighbors, int64_t count, int64_t num_in, int32_t first_out,
-                   int32_t* in, int32_t* out) {
-  int64_t pairs = 0;
-  for (int64_t o = 0; o < count; ++o) {
-    in[pairs] = neighbors[o];
-    out[pairs] = first_out + static_cast<int32_t>(o);
-    pairs += static_cast<uint64_t>(static_cast<int64_t>(neighbors[o])) <
-             static_cast<uint64_t>(num_in);
-  }
-  return pairs;
-}
-
-template <typename T>
-struct Matrices {  // (count, rows, columns), columns adjacent
-  const T* data;
-  int64_t stride, ld;
-  std::unique_ptr<T[]> owned;
-};
+// Sizes of the pieces of work. None changes a result but SEGMENT and CHUNK, which set the order in
+// which a weight gradient is summed.
+constexpr int64_t BLOCK = 512;     // output rows that share a tap's weights, and the cache, at a time
+constexpr int64_t PANEL = 64;      // output columns of a task, a multiple of every vector length
+constexpr int64_t BAND = 64;       // input channels of a task of the weight gradient
+constexpr int64_t SEGMENT = 2048;  // output rows of such a task, at least
+constexpr int64_t CHUNK = 64;      // pairs summed in registers before they are added to memory
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Columns adjacent and padded by zeros to whole vectors; `tensor` is used in place if it is so.
-template <typename T>
-Matrices<T> whole_vectors(const Tensor& tensor, int64_t lanes) {
-  const int64_t count = tensor.size(0), rows = tensor.size(1), columns = tensor.size(2);
-  const int64_t s0 = tensor.stride(0), s1 = tensor.stride(1), s2 = tensor.stride(2);
-  const T* data = tensor.const_data_ptr<T>();
-  if (s2 == 1 && columns % lanes == 0) return {data, s0, s1, nullptr};
-  const int64_t ld = round_up(columns, lanes);
-  std::unique_ptr<T[]> padded(new T[count * rows * ld]);
-  constexpr int64_t BLOCK = 16;  // square blocks: one side of a transposition always jumps
-  const int64_t bands = (rows + BLOCK - 1) / BLOCK;
-  pcpt::for_each_task(count * bands, [&](int64_t task) {
-    const int64_t k = task / bands, first = task % bands * BLOCK;
-    const int64_t last = std::min(first + BLOCK, rows);
-    const T* from = data + k * s0;
-    T* to = padded.get() + k * rows * ld;
-    for (int64_t left = 0; left < ld; left += BLOCK) {
-      const int64_t right = std::min(left + BLOCK, ld);
-      for (int64_t r = first; r < last; ++r)
-        for (int64_t c = left; c < right; ++c)
-          to[r * ld + c] = c < columns ? from[r * s1 + c * s2] : T(0);
-    }
-  });
-  const T* result = padded.get();
-  return {result, rows * ld, ld, std::move(padded)};
+int64_t pieces(int64_t total, int64_t size) { return (total + size - 1) / size; }
+
+// Those of `count` output rows that have a neighbour, counted from `first_out`. Entries outside the
+// input count as absent, so that a wrong table cannot read foreign memory. The arrays hold BLOCK.
+int64_t find_pairs(const int32_t* neighbors, int64_t count, int64_t num_in, int64_t first_out,
+                   int32_t* in, int32_t* out) {
+  int64_t pairs = 0;
+  for (int64_t o = 0; o < count; ++o) {  // without a branch: presence is as good as random
+    in[pairs] = neighbors[o];
+    out[pairs] = static_cast<int32_t>(first_out + o);
+    pairs += neighbors[o] >= 0 && neighbors[o] < num_in;
+  }
+  return pairs;
 }
 
-// Columns [left, left + wide) of one tap's weights as (depth, width), whole vectors: in place if they
-// lie so, else copied to `buffer`.
+// Weights of one tap for some output columns, as (depth, width) rows of whole vectors.
 template <typename T>
-class Taps {
+class Weights {
  public:
-  Taps(const Tensor& weight)
-      : data_(weight.const_data_ptr<T>()), depth_(weight.size(1)), stride_(weight.stride(0)),
+  explicit Weights(const Tensor& weight)
+      : data_(weight.const_data_ptr<T>()), depth_(weight.size(1)), tap_(weight.stride(0)),
         row_(weight.stride(1)), column_(weight.stride(2)) {}
 
-  bool in_place(int64_t wide) const { return column_ == 1 && wide % gemm<T>().lanes == 0; }
-
-  const T* panel(int64_t tap, int64_t left, int64_t wide, int64_t width, T* buffer,
-                 int64_t* ld) const {
-    const T* from = data_ + tap * stride_ + left * column_;
-    if (in_place(wide)) {
-      *ld = row_;
-      return from;
-    }
-    *ld = width;
-    const int64_t lanes = gemm<T>().lanes;
-    if (row_ == 1 && wide == width && depth_ % lanes == 0) {
-      gemm<T>().transpose(from, column_, wide, depth_, buffer, width);
+  // Columns [left, left + wide): in place if they lie so, else in `buffer` of depth x width.
+  std::pair<const T*, int64_t> panel(int64_t tap, int64_t left, int64_t wide, int64_t width,
+                                     std::vector<T>& buffer) const {
+    const T* from = data_ + tap * tap_ + left * column_;
+    if (column_ == 1 && wide == width) return {from, row_};
+    buffer.resize(depth_ * width);
+    if (row_ == 1 && wide == width && depth_ % gemm<T>().lanes == 0) {
+      gemm<T>().transpose(from, column_, wide, depth_, buffer.data(), width);
     } else {
       for (int64_t d = 0; d < depth_; ++d)
         for (int64_t c = 0; c < width; ++c)
           buffer[d * width + c] = c < wide ? from[d * row_ + c * column_] : T(0);
     }
-    return buffer;
+    return {buffer.data(), width};
   }
 
  private:
   const T* data_;
-  int64_t depth_, stride_, row_, column_;
+  int64_t depth_, tap_, row_, column_;
 };
-
-static int64_t knob(const char* n, int64_t d) { return getenv(n) ? atoi(getenv(n)) : d; }
 
 template <typename T>
 void convolve(const Tensor& features, const Tensor& weight, const Tensor& neighbors, Tensor& out) {
   const Gemm<T>& g = gemm<T>();
   const int64_t num_in = features.size(0), depth = features.size(1);
   const int64_t volume = weight.size(0), columns = weight.size(2), num_out = neighbors.size(1);
-  const Taps<T> taps(weight);
-  const int64_t GROUP = knob("GROUP", 512), TILE = knob("TILE", 512), DEPTH = knob("DEPTH", 100000);
+  const Weights<T> weights(weight);
   const T* in_data = features.const_data_ptr<T>();
   const int32_t* table = neighbors.const_data_ptr<int32_t>();
   T* out_data = out.mutable_data_ptr<T>();
 
-  const int64_t groups = (num_out + GROUP - 1) / GROUP, panels = (columns + PANEL - 1) / PANEL;
-  pcpt::for_each_task(groups * panels, [&](int64_t task) {
-    const int64_t first = task / panels * GROUP, left = task % panels * PANEL;
-    const int64_t rows = std::min(GROUP, num_out - first), wide = std::min(PANEL, columns - left);
+  const int64_t blocks = pieces(num_out, BLOCK), panels = pieces(columns, PANEL);
+  pcpt::for_each_task(blocks * panels, [&](int64_t task) {
+    const int64_t first = task / panels * num_out / blocks;
+    const int64_t rows = (task / panels + 1) * num_out / blocks - first;
+    const int64_t left = task % panels * PANEL, wide = std::min(PANEL, columns - left);
     const int64_t width = round_up(wide, g.lanes);
-    std::unique_ptr<T[]> buffer(new T[(taps.in_place(wide) ? 0 : depth * width)]);
-    std::unique_ptr<T[]> sums(new T[rows * width]());
-    int32_t in_rows[2049], out_rows[2049];
+    std::vector<T> buffer, padded(wide == width ? 0 : rows * width);
+    T* sums = wide == width ? out_data + first * columns + left : padded.data();
+    const int64_t ld = wide == width ? columns : width;
+    for (int64_t r = 0; r < rows; ++r) std::fill_n(sums + r * ld, width, T(0));
+
+    int32_t in_rows[BLOCK], out_rows[BLOCK];
     for (int64_t k = 0; k < volume; ++k) {
-      int64_t ld;
-      const T* panel = taps.panel(k, left, wide, width, buffer.get(), &ld);
-      for (int64_t tile = 0; tile < rows; tile += TILE) {
-        const int64_t pairs = find_pairs(table + k * num_out + first + tile,
-                                         std::min(TILE, rows - tile), num_in, tile, in_rows, out_rows);
-        for (int64_t d = 0; d < depth; d += DEPTH)
-          g.products(pairs, in_data + d, depth, in_rows, std::min(DEPTH, depth - d), panel + d * ld, ld, width, sums.get(), width,
-                   out_rows);
-      }
+      const int64_t pairs =
+          find_pairs(table + k * num_out + first, rows, num_in, 0, in_rows, out_rows);
+      if (pairs == 0) continue;
+      const auto [panel, ld_panel] = weights.panel(k, left, wide, width, buffer);
+      g.products(pairs, in_data, depth, in_rows, depth, panel, ld_panel, width, sums, ld, out_rows);
     }
-    for (int64_t r = 0; r < rows; ++r)
-      std::copy_n(sums.get() + r * width, wide, out_data + (first + r) * columns + left);
+    if (sums == padded.data())
+      for (int64_t r = 0; r < rows; ++r)
+        std::copy_n(sums + r * width, wide, out_data + (first + r) * columns + left);
   });
+}
+
+// Rows padded by zeros to `ld` columns.
+template <typename T>
+std::vector<T> padded_rows(const T* data, int64_t rows, int64_t columns, int64_t ld) {
+  std::vector<T> padded(rows * ld);
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(data + r * columns, columns, &padded[r * ld]);
+  return padded;
 }
 
 template <typename T>
 void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor& neighbors,
                         Tensor& out) {
   const Gemm<T>& g = gemm<T>();
-  const int64_t SEGMENT = knob("SEGMENT", 2048), BLOCK = knob("BLOCK", 512), CHUNK = knob("CHUNK", 64), CHANNELS = knob("CHANNELS", 32);
   const int64_t num_in = features.size(0), channels = features.size(1);
   const int64_t volume = neighbors.size(0), num_out = grad.size(0), columns = grad.size(1);
-  const Matrices<T> grads = whole_vectors<T>(torch::stable::unsqueeze(grad, 0), g.lanes);
   const T* in_data = features.const_data_ptr<T>();
+  const T* grad_data = grad.const_data_ptr<T>();
   const int32_t* table = neighbors.const_data_ptr<int32_t>();
   T* out_data = out.mutable_data_ptr<T>();
-  const int64_t ld = grads.ld;
 
-  const int64_t panels = (columns + PANEL - 1) / PANEL;
-  const int64_t bands = (channels + CHANNELS - 1) / CHANNELS;
+  const int64_t ld = round_up(columns, g.lanes);
+  std::vector<T> padded;
+  if (ld != columns) {
+    padded = padded_rows(grad_data, num_out, columns, ld);
+    grad_data = padded.data();
+  }
+  // Each segment of rows has a sum of its own; a single one is summed in place.
   const int64_t segments = std::max<int64_t>(1, num_out / SEGMENT);
   const int64_t size = volume * channels * ld;
-  std::unique_ptr<T[]> partial(new T[segments * size]());
+  const bool in_place = segments == 1 && ld == columns;
+  const std::unique_ptr<T[]> partial(in_place ? nullptr : new T[segments * size]);
+  T* sums = in_place ? out_data : partial.get();
+
+  const int64_t bands = pieces(channels, BAND), panels = pieces(columns, PANEL);
   pcpt::for_each_task(segments * bands * panels, [&](int64_t task) {
     const int64_t segment = task / (bands * panels);
     const int64_t begin = segment * num_out / segments, end = (segment + 1) * num_out / segments;
-    const int64_t top = task / panels % bands * CHANNELS, left = task % panels * PANEL;
-    const int64_t rows = std::min(CHANNELS, channels - top), width = std::min(PANEL, ld - left);
-    int32_t in_rows[2049], out_rows[2049];
+    const int64_t top = task / panels % bands * BAND, left = task % panels * PANEL;
+    const int64_t rows = std::min(BAND, channels - top), width = std::min(PANEL, ld - left);
+    T* corner = sums + segment * size + top * ld + left;
+    for (int64_t k = 0; k < volume; ++k)
+      for (int64_t r = 0; r < rows; ++r)
+        std::fill_n(corner + (k * channels + r) * ld, width, T(0));
+
+    int32_t in_rows[BLOCK], out_rows[BLOCK];
     for (int64_t first = begin; first < end; first += BLOCK) {
-      for (int64_t k = 0; k < volume; ++k) {
-        const int64_t pairs = find_pairs(table + k * num_out + first, std::min(BLOCK, end - first), num_in,
-                           static_cast<int32_t>(first), in_rows, out_rows);
-        T* target = partial.get() + segment * size + (k * channels + top) * ld + left;
+      for (int64_t k = 0; k < volume; ++k) {  // all taps of a block: its rows are in the cache
+        const int64_t pairs = find_pairs(table + k * num_out + first, std::min(BLOCK, end - first),
+                                         num_in, first, in_rows, out_rows);
         for (int64_t p = 0; p < pairs; p += CHUNK)
-          g.outer_products(rows, in_data + top, channels, in_rows + p, grads.data + left, ld, width,
-                       out_rows + p, std::min(CHUNK, pairs - p), target, ld);
+          g.outer_products(rows, in_data + top, channels, in_rows + p, grad_data + left, ld, width,
+                           out_rows + p, std::min(CHUNK, pairs - p), corner + k * channels * ld,
+                           ld);
       }
     }
   });
+  if (in_place) return;
   pcpt::for_each_task(volume, [&](int64_t k) {
     for (int64_t r = k * channels; r < (k + 1) * channels; ++r) {
-      T* target = out_data + r * columns;
-      std::copy_n(partial.get() + r * ld, columns, target);
-      for (int64_t s = 1; s < segments; ++s) {
-        const T* from = partial.get() + s * size + r * ld;
-        for (int64_t c = 0; c < columns; ++c) target[c] += from[c];
+      std::copy_n(sums + r * ld, columns, out_data + r * columns);
+      for (int64_t segment = 1; segment < segments; ++segment) {
+        const T* from = sums + segment * size + r * ld;
+        for (int64_t c = 0; c < columns; ++c) out_data[r * columns + c] += from[c];
       }
     }
   });

@@ -164,10 +164,23 @@ void outer_products(int64_t rows, const T* a, int64_t lda, const int32_t* in, co
   });
 }
 
-// to[c * width + r] = from[r * ld + c]: columns of a row-major matrix become rows. `rows` and
-// `columns` are whole vectors; squares of lanes x lanes are turned in registers.
+// Lane i is a[mask[i]], or b[mask[i] - lanes] where the mask passes the lanes of a.
+template <typename V, typename Mask>
+inline V shuffle(V a, V b, Mask mask) {
+#ifdef __clang__
+  constexpr int lanes = sizeof(V) / sizeof(a[0]);
+  V v;
+  for (int i = 0; i < lanes; ++i) v[i] = mask[i] < lanes ? a[mask[i]] : b[mask[i] - lanes];
+  return v;
+#else
+  return __builtin_shuffle(a, b, mask);
+#endif
+}
+
+// to[c][r] = from[r][c]; rows and columns are multiples of the vector length L, and squares of
+// L x L are turned in registers: log2(L) rounds swap ever larger off-diagonal blocks.
 template <typename T>
-void transpose(const T* from, int64_t ld, int64_t rows, int64_t columns, T* to, int64_t width) {
+void transpose(const T* from, int64_t ld, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
   using S = Simd<T>;
   constexpr int L = S::lanes;
   typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Index;
@@ -178,23 +191,23 @@ void transpose(const T* from, int64_t ld, int64_t rows, int64_t columns, T* to, 
 #pragma GCC unroll 16
       for (int i = 0; i < L; ++i) v[i] = S::load(from + (r + i) * ld + c);
 #pragma GCC unroll 4
-      for (int step = 1; step < L; step *= 2) {  // swaps off-diagonal blocks of this size
+      for (int size = 1; size < L; size *= 2) {
         Mask low, high;
 #pragma GCC unroll 16
         for (int i = 0; i < L; ++i) {
-          low[i] = i & step ? L + i - step : i;
-          high[i] = i & step ? L + i : i + step;
+          low[i] = i & size ? L + i - size : i;
+          high[i] = i & size ? L + i : i + size;
         }
 #pragma GCC unroll 16
         for (int i = 0; i < L; ++i) {
-          if (i & step) continue;
-          const typename S::Vector a = v[i], b = v[i + step];
-          v[i] = __builtin_shuffle(a, b, low);
-          v[i + step] = __builtin_shuffle(a, b, high);
+          if (i & size) continue;
+          const typename S::Vector a = v[i], b = v[i + size];
+          v[i] = shuffle(a, b, low);
+          v[i + size] = shuffle(a, b, high);
         }
       }
 #pragma GCC unroll 16
-      for (int i = 0; i < L; ++i) S::store(to + (c + i) * width + r, v[i]);
+      for (int i = 0; i < L; ++i) S::store(to + (c + i) * ld_to + r, v[i]);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,7 @@ from pcpt.data.transforms import (
     fit_view,
     rotation_to_z,
 )
-from pcpt.geometry.camera import Camera
-from pcpt.ops import match_points_to_pixels
+from pcpt.geometry.correspondence import back_project, match_frames
 
 SPLITS = ("train", "held_out", "all")
 
@@ -42,6 +41,7 @@ class DataConfig:
         held_out: last part of each recording kept for evaluation where the source marks none.
         absolute_tolerance: a point is visible if its depth agrees with the image to this, metres.
         relative_tolerance: added tolerance per metre of depth.
+        cache: frames kept decoded in memory, in each process that loads; for small scans.
         border: pixels along the image edge that are never paired.
         augment: random changes of training samples; held-out ones are never changed.
     """
@@ -57,6 +57,7 @@ class DataConfig:
     absolute_tolerance: float = 0.05
     relative_tolerance: float = 0.0
     border: int = 0
+    cache: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -102,6 +103,7 @@ class PosedFrames(Dataset[Batch]):
                 f"split {split!r} of data source {source.name!r} holds no frames; "
                 "check data.source.roots, data.source.every and data.held_out"
             )
+        self._cache: dict[tuple[str, str], Frame] = {}
         self._epoch = -1
         self._order = torch.arange(len(self))
 
@@ -118,6 +120,15 @@ class PosedFrames(Dataset[Batch]):
             self._epoch = epoch
         return int(self._order[position])
 
+    def _read(self, scan: Scan, name: str) -> Frame:
+        key = (scan.name, name)
+        frame = self._cache.pop(key, None) or scan.load(name)
+        if self.config.cache > 0:
+            self._cache[key] = frame  # last in, so that the first is the longest unused
+            while len(self._cache) > self.config.cache:
+                del self._cache[next(iter(self._cache))]
+        return frame
+
     def _load(self, index: int, skipped: list[str]) -> tuple[Scan, int, Frame]:
         """The frame at ``index``, or the next whole one of the split."""
         for attempt in range(len(self)):
@@ -127,7 +138,7 @@ class PosedFrames(Dataset[Batch]):
             position = place - (self.ends[which - 1] if which else 0)
             name = self.names[which][position]
             try:
-                return scan, position, scan.load(name)
+                return scan, position, self._read(scan, name)
             except BrokenFrame as error:
                 skipped.append(f"{scan.name}/{name}: {error}")
         raise ValueError(
@@ -146,7 +157,7 @@ class PosedFrames(Dataset[Batch]):
             place = position + step * self.config.view_spacing
             if 0 <= place < len(names):
                 try:
-                    frames.append(scan.load(names[place]))
+                    frames.append(self._read(scan, names[place]))
                 except BrokenFrame as error:
                     skipped.append(f"{scan.name}/{names[place]}: {error}")
         return frames
@@ -180,13 +191,7 @@ def lift(
     share = limit / max(1, int(measured.sum())) if limit else 1.0
     if share < 1:
         measured &= torch.rand(depth.shape, generator=generator) < share
-    points, _ = frame.depth_camera.unproject(torch.where(measured, depth, 0.0))
-    uv, z = frame.color_camera.project(points)
-    column, row = (uv + 0.5).floor().long().unbind(1)
-    _, height, width = frame.image.shape
-    seen = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    colors = frame.image[:, row[seen], column[seen]].T.float() / 255
-    return points[seen], colors
+    return back_project(replace(frame, depth=torch.where(measured, depth, 0.0)))
 
 
 def make_sample(
@@ -207,18 +212,17 @@ def make_sample(
     colors = torch.cat([color for _, color in lifted])
 
     size = (config.image_size[0], config.image_size[1])
-    views = [
-        augment_view(f.image, f.color_camera, size, config.augment, generator)
-        if augment
-        else fit_view(f.image, f.color_camera, size)
-        for f in frames
-    ]
-    pairs = match_points_to_pixels(
+    views = []
+    for frame in frames:
+        image, camera = frame.image, frame.color_camera
+        if augment:
+            image, camera = augment_view(image, camera, size, config.augment, generator)
+        else:
+            image, camera = fit_view(image, camera, size)
+        views.append(replace(frame, image=image, color_camera=camera))
+    pairs = match_frames(
         world,
-        torch.stack([f.depth for f in frames]),
-        *_stack([f.depth_camera for f in frames]),
-        *_stack([camera for _, camera in views]),
-        size,
+        views,
         absolute_tolerance=config.absolute_tolerance,
         relative_tolerance=config.relative_tolerance,
         border=config.border,
@@ -231,7 +235,7 @@ def make_sample(
         points = augment_points(points, config.augment, generator)
         colors = augment_colors(colors, config.augment, generator)
     return Batch(
-        images=torch.stack([image for image, _ in views]),
+        images=torch.stack([view.image for view in views]),
         points=points,
         world=world,
         colors=colors,
@@ -242,11 +246,4 @@ def make_sample(
         pixel=pairs.pixel,
         number=torch.zeros(1, dtype=torch.int64),
         names=[frames[0].name],
-    )
-
-
-def _stack(cameras: Sequence[Camera]) -> tuple[Tensor, Tensor]:
-    return (
-        torch.stack([c.intrinsics for c in cameras]),
-        torch.stack([c.camera_to_world for c in cameras]),
     )

@@ -1,9 +1,9 @@
 """Writes scans in the neutral `folder` layout of docs/data_layout.md: for your own recordings."""
 
 import json
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -63,28 +63,28 @@ def write_folder_scan(
     target = Path(folder)
     if target.exists():
         raise FileExistsError(f"{target} exists and is not overwritten; remove or rename it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         for part in ("color", "depth"):
-            (unfinished / part).mkdir()
-        listed: list[dict[str, Any]] = []
+            (unfinished / part).mkdir(parents=True)
+        listed: dict[str, dict[str, Any]] = {}
         cameras: tuple[Camera, Camera, Tensor] | None = None
         for frame in frames:
             cameras = _same_rig(frame, cameras)
-            if any(frame.name == other["name"] for other in listed):
+            if frame.name in listed:
                 raise ValueError(f"frame {frame.name} comes twice; names must be unique")
-            listed.append(_write_frame(unfinished, frame, depth_scale, jpeg_quality))
+            listed[frame.name] = _write_frame(unfinished, frame, depth_scale, jpeg_quality)
             if frame.name in held_out:
-                listed[-1]["held_out"] = True
+                listed[frame.name]["held_out"] = True
         if cameras is None:
             raise ValueError(f"{target}: there are no frames to write")
-        unknown = set(held_out) - {entry["name"] for entry in listed}
+        unknown = set(held_out) - set(listed)
         if unknown:
             raise ValueError(f"held_out names {min(unknown)!r}, which is no frame")
         head = _head(name, note, up, cameras, depth_scale)
-        (unfinished / "scan.json").write_text(_layout(head, listed), encoding="utf-8")
-        unfinished.chmod(0o755)  # mkdtemp makes it private
+        (unfinished / "scan.json").write_text(
+            _layout(head, list(listed.values())), encoding="utf-8"
+        )
         unfinished.rename(target)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -79,6 +79,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"checkpoint {path} {_what_is_wrong(path)}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # torch.load does not look at the checksums
+        if broken is not None:
+            raise OSError(f"wrong checksum of {broken}")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
@@ -86,7 +90,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path} holds Python objects, which could run code when loaded; refused. "
             f"Export its tensors where it was made. ({reason})"
         ) from None
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"checkpoint {path} is damaged ({reason}); take an earlier one") from None
     if not isinstance(state, dict) or "format" not in state:

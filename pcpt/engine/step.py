@@ -86,14 +86,15 @@ class Stepper:
         Raises:
             ValueError: the sixth step of the run that had to be skipped.
         """
-        draw_from(self.seed, number, self.world.rank)
         rate = learning_rate(self.optim, number, self.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
+        drawn = [next(batches) for _ in range(self.accumulate)]
+        draw_from(self.seed, number, self.world.rank)  # after loading, which may draw, too
         # running statistics follow the data in the forward pass, so they may need undoing, too
         buffers = [buffer.clone() for buffer in self.method.buffers()]
-        figures = {"lr": rate, "grad_norm": math.nan, **self._gradients(batches)}
+        figures = {"lr": rate, "grad_norm": math.nan, **self._gradients(drawn)}
         if math.isfinite(figures["loss"]):
             figures["grad_norm"] = self._update()
         # with fp16 the scaler meets overflowing gradients itself, by lowering the scale
@@ -119,10 +120,9 @@ class Stepper:
             self.scaler.load_state_dict(state["scaler"])
         self.skipped_steps = state["skipped_steps"]
 
-    def _gradients(self, batches: Iterator[tuple[Batch, float]]) -> dict[str, float]:
+    def _gradients(self, drawn: list[tuple[Batch, float]]) -> dict[str, float]:
         """Forward and backward passes; the loss is NaN if any pass of any rank was not finite."""
         figures: defaultdict[str, float] = defaultdict(float)
-        drawn = [next(batches) for _ in range(self.accumulate)]
         module: nn.Module = self.parallel or self.method
         for index, (batch, waited) in enumerate(drawn):
             self.seconds["time/data"] += waited

@@ -59,7 +59,7 @@ class Camera:
         return inverse
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixel coordinates and depth of world points; differentiable.
+        """Pixel coordinates and depth of world points; computed in float64, differentiable.
 
         Args:
             points: (N, 3) floating point, metres, world frame, any device.
@@ -73,12 +73,13 @@ class Camera:
             raise ValueError(
                 f"points are {points.dtype} {tuple(points.shape)}, expected floating (N, 3)"
             )
-        pose = self.world_to_camera.to(points)
-        camera_points = points @ pose[:3, :3].T + pose[:3, 3]
+        device, dtype = points.device, points.dtype
+        pose = self.world_to_camera.to(device)
+        camera_points = points.double() @ pose[:3, :3].T + pose[:3, 3]
         z = camera_points[:, 2]
-        affine = self.intrinsics[:2].to(points)
+        affine = self.intrinsics[:2].to(device)
         uv = (camera_points[:, :2] / z[:, None]) @ affine[:, :2].T + affine[:, 2]
-        return uv, z
+        return uv.to(dtype), z.to(dtype)
 
     def unproject(self, depth: Tensor) -> tuple[Tensor, Tensor]:
         """World points of the measured pixels of a depth image.
@@ -98,16 +99,17 @@ class Camera:
                 f"depth is {depth.dtype} {tuple(depth.shape)}, the camera takes floating point "
                 f"{(self.height, self.width)} in metres; use .resized() or .cropped() of the camera"
             )
+        device = depth.device
+        pose = self.camera_to_world
+        # The ray of pixel (u, v) is linear in u and v: a row and a column of terms make them all.
+        terms = (pose[:3, :3] @ torch.linalg.inv(self.intrinsics)).to(device)
+        row = torch.arange(self.height, device=device).double()[:, None, None]
+        column = torch.arange(self.width, device=device).double()[:, None]
+        rays = row * terms[:, 1] + (column * terms[:, 0] + terms[:, 2])
+        points = (rays * depth.double()[..., None] + pose[:3, 3].to(device)).float()
         flat = depth.reshape(-1)
         pixel_index = torch.nonzero((flat > 0) & torch.isfinite(flat)).squeeze(1)
-        z = flat[pixel_index].double()
-        row = torch.div(pixel_index, self.width, rounding_mode="floor").double()
-        column = (pixel_index % self.width).double()
-        pixels = torch.stack((column, row, torch.ones_like(z)), dim=1)
-        rays = pixels @ torch.linalg.inv(self.intrinsics).to(pixels).T
-        pose = self.camera_to_world.to(pixels)
-        points = (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
-        return points.float(), pixel_index
+        return points.reshape(-1, 3)[pixel_index], pixel_index
 
     def resized(self, height: int, width: int) -> "Camera":
         """The camera of the image resampled to ``height`` x ``width`` (half-pixel convention:

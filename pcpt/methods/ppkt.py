@@ -114,7 +114,8 @@ class PPKT(Method):
             voxel = point_to_voxel[batch.point_index[order]]
             first = torch.full(
                 (int(point_to_voxel.max()) + 1 if voxel.numel() else 0,),
-                order.numel(), device=voxel.device,
+                order.numel(),
+                device=voxel.device,
             )
             rank = torch.arange(order.numel(), device=voxel.device)
             first.scatter_reduce_(0, voxel, rank, "amin")
@@ -127,9 +128,7 @@ class PPKT(Method):
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Unit embeddings of random pairs: points (M, C), pixels (M, C), and their indices (M,)."""
-        voxels, point_to_voxel = self.student.voxels(
-            batch.points, batch.colors, batch.batch_index
-        )
+        voxels, point_to_voxel = self.student.voxels(batch.points, batch.colors, batch.batch_index)
         pairs = self.select_pairs(batch, point_to_voxel)
         features = self.student(voxels).features
         points = self.point_features(features, point_to_voxel[batch.point_index[pairs]])
@@ -173,8 +172,12 @@ class PPKT(Method):
                 wide[:, start : start + len(anchors)] = ignored
                 ignored = wide
         return pp_nce(
-            anchors, positives, self.config.temperature,
-            candidates=candidates, target=target, ignore=ignored,
+            anchors,
+            positives,
+            self.config.temperature,
+            candidates=candidates,
+            target=target,
+            ignore=ignored,
         )
 
     @torch.no_grad()

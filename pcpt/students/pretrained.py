@@ -134,7 +134,8 @@ def _locate(source: str | os.PathLike[str], revision: str | None) -> Path:
         raise ValueError(
             f"{folder} is a file; pass the folder that holds {WEIGHTS_FILE} and {CONFIG_FILE}"
         )
-    if not _HUB_ID.fullmatch(str(source)):
+    # runs/exprt beside runs/export is a slip, which the hub would take half a minute to answer
+    if not _HUB_ID.fullmatch(str(source)) or folder.parent.is_dir():
         raise FileNotFoundError(
             f"no such folder: {folder}; pass a folder written by tools/export.py or a hub id "
             "such as user/model"

@@ -141,9 +141,7 @@ def _matches(method: Any, batch: Batch, seen: Mapping[str, Seen], view: Camera) 
     best = (queries @ network.points[point].T).argmax(1)
     found = batch.world[point[best]]
     right = (found - batch.world[point]).norm(dim=1) <= NEAR
-    picture = match_picture(
-        batch.images[0], pixel, found, right, batch.world, batch.colors, view
-    )
+    picture = match_picture(batch.images[0], pixel, found, right, batch.world, batch.colors, view)
     return Figure(
         picture,
         "For some pixels the most similar of 1,024 points by the trained embeddings: green within "

@@ -156,3 +156,13 @@ def test_collate_refuses_images_of_different_sizes():
 def test_to_moves_every_tensor(device):
     batch = dataset()[0].to(device)
     assert all(getattr(batch, name).device.type == device.type for name in TENSORS)
+
+
+def test_a_cache_changes_nothing_but_the_number_of_reads():
+    plain, cached = dataset(lengths=(4,)), dataset(lengths=(4,), cache=3)
+    reads = []
+    load = cached.scans[0].load
+    cached.scans[0].load = lambda name: reads.append(name) or load(name)
+    for number in (0, 1, 2, 0, 1, 2, 3, 0):
+        assert equal(plain[number], cached[number])
+    assert len(reads) == 5, "three fit; the fourth displaces the one unused for longest, which returns"

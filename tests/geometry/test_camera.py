@@ -42,7 +42,8 @@ def test_pose_maps_camera_to_world() -> None:
     depth = torch.zeros(7, 9)
     depth[3, 4] = 2.0
     points, pixel_index = camera.unproject(depth)
-    assert points.tolist() == [[5.0, 2.0, 0.0]] and pixel_index.tolist() == [3 * 9 + 4]
+    torch.testing.assert_close(points, torch.tensor([[5.0, 2.0, 0.0]]))
+    assert pixel_index.tolist() == [3 * 9 + 4]
 
 
 def test_unproject_skips_what_was_not_measured() -> None:
@@ -86,10 +87,9 @@ def test_pixels_survive_unproject_and_project(names: tuple[str, ...]) -> None:
         uv, z = camera.project(points.double())
         assert (uv - expected).abs().max() < 1e-3
         assert (z - depth.reshape(-1)).abs().max() < 1e-5
-        assert (camera.project(points)[0] - expected).abs().max() < 2e-2  # float32 throughout
+        assert (camera.project(points)[0] - expected).abs().max() < 1e-3
         # The same world points in the image before the change, moved by its pixel map.
         assert (pixel_map(before.project(points.double())[0]) - uv).abs().max() < 1e-6
-        assert camera.camera_to_world is not None and (camera.intrinsics[2, :2] == 0).all()
 
 
 def test_resizing_an_image_moves_its_content_as_the_camera_says() -> None:

@@ -164,7 +164,7 @@ def test_colors_errors(model, cloud):
     points, colors = cloud
     with pytest.raises(ValueError, match=r"colors are \(499, 3\), expected \(500, 3\)"):
         model.features_at(points, colors[:-1])
-    with pytest.raises(ValueError, match="colors are torch.int64, expected uint8"):
+    with pytest.raises(ValueError, match=r"colors are torch\.int64, expected uint8"):
         model.features_at(points, colors.astype(np.int64))
     with pytest.raises(ValueError, match=r"colors range over .*divide 8-bit colours by 255"):
         model.features_at(points, colors.astype(np.float32))

@@ -65,8 +65,12 @@ def test_an_export_of_the_first_version_still_computes_the_same():
     with np.load(GOLDEN / "expected.npz", allow_pickle=False) as expected:
         features = model.features_at(expected["points"], expected["colors"])
         projected = model.features_at(expected["points"], expected["colors"], projected=True)
-        torch.testing.assert_close(features, torch.from_numpy(expected["features"]))
-        torch.testing.assert_close(projected, torch.from_numpy(expected["projected"]))
+        torch.testing.assert_close(
+            features, torch.from_numpy(expected["features"]), rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            projected, torch.from_numpy(expected["projected"]), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_config_json_is_complete(folder):
@@ -138,6 +142,13 @@ def test_target_is_a_file(tmp_path):
 def test_no_such_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no such folder: .*tools/export\.py"):
         SparseUNet.from_pretrained(tmp_path / "nothing")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_mistyped_name_beside_a_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent.parent)
+    with pytest.raises(FileNotFoundError, match="no such folder: made/exprt"):
+        SparseUNet.from_pretrained("made/exprt")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -217,7 +228,7 @@ def test_weights_of_another_architecture(folder):
     message = str(caught.value)
     assert "missing (1): stem.norm.bias" in message
     assert "unexpected (" in message and "head.weight" in message
-    assert "of another shape (" in message and "is (27, 5, 5), expected (27, 3, 3)" in message
+    assert "decoder.3.up.conv.weight is (8, 3, 5), expected (8, 3, 3)" in message
 
 
 def test_unknown_key(folder):
