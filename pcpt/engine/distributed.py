@@ -82,6 +82,11 @@ def connect(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def num_ranks() -> int:
+    """Number of processes that train together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def gather_with_grad(tensor: Tensor) -> tuple[Tensor, int]:
     """Rows of all ranks, in rank order, with gradients flowing back to the rank they came from.
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcpt.data.batch import Batch
-from pcpt.engine.distributed import gather_with_grad
+from pcpt.engine.distributed import gather_with_grad, num_ranks
 from pcpt.losses import pp_nce
 from pcpt.methods.base import Method, Output
 from pcpt.metrics.pixel_point import evaluate_pixel_point
@@ -48,10 +48,12 @@ class PPKT(Method):
                 and in the same cloud, are no negatives; 0 keeps all, as the paper.
             align_corners: of the bilinear upsampling; False places feature cells where the teacher
                 says they lie (the paper does not say).
-            standardize: normalise each teacher channel over the batch before the UPL's 1x1
-                convolution (not in the paper; networks differ in scale by orders of magnitude).
+            standardize: bring each teacher channel to zero mean and unit variance before the UPL's
+                1x1 convolution, by statistics of the first training batches (not in the paper;
+                networks differ in scale by orders of magnitude).
             gather_negatives: candidates from all ranks of a distributed run (not in the paper).
-            calibration_batches: training batches on which a random teacher's statistics are set.
+            calibration_batches: training batches for these statistics, and for those of the batch
+                norms of a teacher with random weights.
         """
 
         name: str = "ppkt"
@@ -65,6 +67,9 @@ class PPKT(Method):
         gather_negatives: bool = False
         calibration_batches: int = 4
 
+    channel_mean: Tensor
+    channel_scale: Tensor
+
     def __init__(self, config: Config, student: Any, teacher: Any) -> None:
         super().__init__()
         if config.pairs < 2:
@@ -74,23 +79,27 @@ class PPKT(Method):
         self.config = config
         self.student = student
         self.freeze("teacher", teacher)
-        self.norm = nn.BatchNorm2d(teacher.channels, affine=False) if config.standardize else None
+        self.register_buffer("channel_mean", torch.zeros(teacher.channels, 1, 1))
+        self.register_buffer("channel_scale", torch.ones(teacher.channels, 1, 1))
         self.projection = nn.Conv2d(teacher.channels, student.out_channels, 1)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Sets the normalisation statistics of a teacher with random weights."""
+        """Sets what is measured once on training images: a random teacher's batch norms, and the
+        mean and scale of each teacher channel."""
         teacher: Any = self.frozen["teacher"]
+        images = [b.images for _, b in zip(range(self.config.calibration_batches), batches)]
         if teacher.needs_calibration:
-            chosen = zip(range(self.config.calibration_batches), batches)
-            teacher.calibrate([batch.images for _, batch in chosen])
+            teacher.calibrate(images)
+        if self.config.standardize:
+            cells = torch.cat([teacher(i).transpose(0, 1).flatten(1) for i in images], dim=1)
+            self.channel_mean.copy_(cells.mean(1).view(-1, 1, 1))
+            self.channel_scale.copy_(cells.std(1).clamp(min=1e-6).reciprocal().view(-1, 1, 1))
 
     def teacher_map(self, images: Tensor) -> Tensor:
         """(V, 3, H, W) uint8 -> (V, C, h, w): the teacher's features after the UPL's convolution,
         still at the teacher's resolution."""
         features = self.frozen["teacher"](images)
-        if self.norm is not None:
-            features = self.norm(features)
-        return self.projection(features)
+        return self.projection((features - self.channel_mean) * self.channel_scale)
 
     def pixel_features(
         self, features: Tensor, view_index: Tensor, pixel: Tensor, size: tuple[int, int]
@@ -163,22 +172,21 @@ class PPKT(Method):
         )
 
     def _contrast(self, anchors: Tensor, positives: Tensor, ignored: Tensor | None) -> Tensor:
-        candidates, target = positives, None
-        if self.config.gather_negatives:
-            candidates, start = gather_with_grad(positives)
-            target = torch.arange(len(anchors), device=anchors.device) + start
-            if ignored is not None:
-                wide = ignored.new_zeros(len(anchors), len(candidates))
-                wide[:, start : start + len(anchors)] = ignored
-                ignored = wide
-        return pp_nce(
-            anchors,
-            positives,
-            self.config.temperature,
-            candidates=candidates,
-            target=target,
-            ignore=ignored,
+        temperature = self.config.temperature
+        if not self.config.gather_negatives:
+            return pp_nce(anchors, positives, temperature, ignore=ignored)
+        candidates, start = gather_with_grad(positives)
+        count, total = len(anchors), len(candidates)
+        if ignored is not None:
+            wide = ignored.new_zeros(count, total)
+            wide[:, start : start + count] = ignored
+            ignored = wide
+        target = torch.arange(start, start + count, device=anchors.device)
+        loss = pp_nce(
+            anchors, positives, temperature, candidates=candidates, target=target, ignore=ignored
         )
+        # ranks are averaged with equal weight, their anchors should be
+        return loss * (count * num_ranks() / max(1, total))
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:

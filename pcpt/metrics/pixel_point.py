@@ -12,6 +12,8 @@ from pcpt.metrics.retrieval import cross_view_recall, retrieval_report, sample_p
 from pcpt.metrics.shared_points import shared_points
 
 NUM_CANDIDATES = 1024
+# One candidate in a cell of this edge, metres: surfaces near and far then count alike.
+SPACING = 0.05
 # Fewer shared places than this make another, easier task.
 MIN_SHARED = 512
 MAX_VIEW_PAIRS = 64
@@ -32,7 +34,7 @@ def evaluate_pixel_point(method: Any, batches: Iterable[Batch]) -> dict[str, flo
         batches: one held-out cloud each.
 
     Returns:
-        Means over frames of ``retrieval_report`` with 1,024 candidates;
+        Means over frames of ``retrieval_report`` with 1,024 candidates, one in each 5 cm cell;
         ``cross_view/KIND/recall@k`` over pairs of frames that share at least 512 places, at most 64
         pairs, with KIND ``projected`` and ``decoder`` (the student's two outputs) and ``color``
         (the points' own colours, the control); ``num_frames`` and ``cross_view/num_pairs``.
@@ -44,7 +46,8 @@ def evaluate_pixel_point(method: Any, batches: Iterable[Batch]) -> dict[str, flo
             batch.points, batch.colors, batch.batch_index
         )
         decoder = method.student(voxels).features
-        chosen = sample_pairs(batch.world[batch.point_index], NUM_CANDIDATES, seed=number)
+        where = batch.world[batch.point_index]
+        chosen = sample_pairs(where, NUM_CANDIDATES, voxel_size=SPACING, seed=number)
         if not len(chosen):
             continue
         point = batch.point_index[chosen]
@@ -85,7 +88,8 @@ def evaluate_cross_view(views: list[View]) -> dict[str, float]:
     step = -(-len(pairs) // MAX_VIEW_PAIRS) or 1
     sums: dict[str, float] = defaultdict(float)
     for number, (a, b, index_a, index_b) in enumerate(pairs[::step]):
-        chosen = sample_pairs(views[a].world[index_a], NUM_CANDIDATES, seed=number)
+        where = views[a].world[index_a]
+        chosen = sample_pairs(where, NUM_CANDIDATES, voxel_size=SPACING, seed=number)
         for kind in views[a].kinds:
             scores = cross_view_recall(
                 views[a].kinds[kind][index_a[chosen]], views[b].kinds[kind][index_b[chosen]]

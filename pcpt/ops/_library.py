@@ -1,7 +1,6 @@
 """Loads the compiled kernels, when they were built, and says which devices they cover."""
 
 import warnings
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ except ImportError as error:
     )
 
 
-@cache
+@torch.compiler.assume_constant_result
 def _covers(name: str, device_type: str) -> bool:
     key = {"cpu": "CPU", "cuda": "CUDA", "meta": "Meta"}.get(device_type)
     return (

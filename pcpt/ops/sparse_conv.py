@@ -68,7 +68,7 @@ def _check(features: Tensor, weight: Tensor, neighbors: Tensor, inverse: Tensor 
 def _common_type(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Autocast chooses half precision on CUDA; on CPU the float32 kernel is the fast one."""
     device = features.device.type
-    if torch.is_autocast_enabled(device):
+    if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device) if device == "cuda" else torch.float32
         if torch.float64 not in (features.dtype, weight.dtype):
             return features.to(dtype), weight.to(dtype)

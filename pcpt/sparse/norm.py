@@ -22,12 +22,17 @@ class BatchNorm(nn.BatchNorm1d):
             backend. Equals one process with the joined batch.
     """
 
+    # The base class allows None for these, this one does not.
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, sync: bool = False
     ) -> None:
         super().__init__(num_features, eps=eps, momentum=momentum)
         self.sync = sync
-        self._momentum = momentum  # the base class allows None, this one does not
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C), same voxels."""
@@ -59,7 +64,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
-            running.lerp_(new.to(running), self._momentum)
+            running.lerp_(new.to(running), self.momentum)
         self.num_batches_tracked.add_(1)
 
 

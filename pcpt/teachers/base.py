@@ -1,10 +1,11 @@
 """What every 2D teacher promises: images in, a frozen feature map out, and where its cells lie."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 RANDOM = "random"  # the value of ``weights`` that asks for the untrained control
 
@@ -44,7 +45,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Feature map of images.
+        """Feature map of images, without gradients.
 
         Args:
             images: (B, 3, H, W) uint8 RGB, any H and W, on the device of the teacher.
@@ -62,8 +63,101 @@ class Teacher(nn.Module):
             )
         if 0 in images.shape[2:]:
             raise ValueError(f"images are {tuple(images.shape)}: no pixels to look at")
+        if self.needs_calibration:
+            raise ValueError(
+                f"{type(self).__name__} has random weights and no batch norm statistics, so its "
+                "features would vanish; call calibrate(batches of training images) first"
+            )
         return self.features(images)
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Sets the batch norm statistics of random weights to their mean over batches of images.
+
+        Deterministic: the same batches in the same order give the same features.
+
+        Args:
+            batches: tensors (B, 3, H, W) uint8 RGB.
+
+        Raises:
+            ValueError: nothing to calibrate, or no batch was given.
+        """
+        if not self.needs_calibration:
+            raise ValueError(f"{type(self).__name__} needs no calibration; check needs_calibration")
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative mean over the batches
+            norm.train()
+        num_batches = 0
+        try:
+            for images in batches:
+                self.features(images)
+                num_batches += 1
+        finally:
+            self.eval()
+        if num_batches == 0:
+            raise ValueError("calibrate() was given no batch of images; pass at least one")
+        self.needs_calibration = False
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Ends construction: no gradients, eval mode, batch norm folded into its convolution.
+
+        Folding and channels-last together halve the time of ``lite0`` on a CPU. Statistics still
+        to be calibrated are left alone until they are known.
+        """
+        self.requires_grad_(False)
+        self.eval()
+        if not self.needs_calibration:
+            fold_batch_norm(self)
+        self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Keeps eval mode: statistics of a frozen network must not follow the data."""
         return super().train(False)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Folds every BatchNorm2d that directly follows a Conv2d among a module's children into it."""
+    previous: nn.Module | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and isinstance(previous, nn.Conv2d):
+            assert child.running_mean is not None and child.running_var is not None
+            weight, bias = fuse_conv_bn_weights(
+                previous.weight,
+                previous.bias,
+                child.running_mean,
+                child.running_var,
+                child.eps,
+                child.weight,
+                child.bias,
+            )
+            previous.weight = nn.Parameter(weight, requires_grad=False)
+            previous.bias = nn.Parameter(bias, requires_grad=False)
+            setattr(module, name, nn.Identity())
+        else:
+            fold_batch_norm(child)
+        previous = child
+
+
+class Normalize(nn.Module):
+    """(x / 255 - mean) / deviation per channel; ``x`` (B, 3, H, W) RGB in [0, 255]."""
+
+    def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("shift", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", 255 * torch.tensor(deviation).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised float32 images, channels last."""
+        images = images.float().contiguous(memory_format=torch.channels_last)
+        return (images - self.shift) / self.scale
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draws random weights from ``seed`` and leaves the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

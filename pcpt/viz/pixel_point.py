@@ -126,7 +126,7 @@ def _features(method: Any, batch: Batch, seen: Mapping[str, Seen], view: Camera)
 
 
 def _matches(method: Any, batch: Batch, seen: Mapping[str, Seen], view: Camera) -> Figure:
-    chosen = sample_pairs(batch.world[batch.point_index], 1024, seed=0)
+    chosen = sample_pairs(batch.world[batch.point_index], 1024, voxel_size=0.05, seed=0)
     point, pixel = batch.point_index[chosen], batch.pixel[chosen]
     size = (batch.images.shape[2], batch.images.shape[3])
     network = seen["trained"]

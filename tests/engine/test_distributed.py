@@ -18,7 +18,6 @@ from pcpt.engine.distributed import World, connect, gather_with_grad, pick_devic
 from pcpt.engine.loader import Loader, SkippedFrames
 from pcpt.engine.run import build, train
 from pcpt.engine.step import Stepper
-from pcpt.engine.trainer import Finished
 from tests.engine.toy_run import ToyDataset, toy_config
 
 CPU = torch.device("cpu")
@@ -130,19 +129,17 @@ def test_two_ranks_equal_the_joined_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(shared, own, atol=1e-6, rtol=0)
 
 
-def _train(rank: int, folder: Path) -> None:
-    # sample 14 is rank 1's in step 4, sample 9 rank 0's in step 3
-    method = {"signal_at": 14, "signal": int(signal.SIGTERM), "bad_samples": [9]}
-    config = toy_config(folder, method=method, student={"batch_norm": True})
-    assert train(config).step == 4
-    if rank == 1:
-        assert train(config, "auto") == Finished(6)
-    else:
-        assert train(config, "auto").step == 6
+def _train(rank: int, folder: Path, resume: str | None, steps: int) -> None:
+    # of four samples a step, rank 0 has the first two: 9 is its own, in step 3; 14 is rank 1's
+    method = {"bad_samples": [9], "signal_at": 14, "signal": int(signal.SIGTERM)}
+    finished = train(toy_config(folder, method=method, student={"batch_norm": True}), resume)
+    assert finished.step == steps
+    assert (finished.signal is not None) == (rank == 1 and steps == 4)
 
 
 def test_ranks_agree_to_skip_to_stop_and_to_resume(tmp_path: Path) -> None:
-    run_on_two_ranks(_train, tmp_path)
+    run_on_two_ranks(_train, tmp_path, None, 4)
+    run_on_two_ranks(_train, tmp_path, "auto", 6)
     state = load_checkpoint(checkpoint_path(tmp_path, 6))
     assert state["skipped_steps"] == 1
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

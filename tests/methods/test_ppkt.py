@@ -53,6 +53,7 @@ def make_batch(count=2, split="train", **changes):
 def test_the_loss_is_pp_nce_of_what_upsample_then_index_gives():
     """Written out by hand from the paper: upsample the projected map to full size, index it."""
     method, batch = make_method(), make_batch()
+    method.prepare([batch])
     torch.manual_seed(1)
     loss = method(batch).loss
     torch.manual_seed(1)
@@ -62,8 +63,8 @@ def test_the_loss_is_pp_nce_of_what_upsample_then_index_gives():
     at_points = method.student(voxels).features[point_to_voxel[batch.point_index[pairs]]]
     points = F.normalize(method.student.project(at_points), dim=1)
     features = method.frozen["teacher"](batch.images)
-    mean, variance = features.mean((0, 2, 3)), features.var((0, 2, 3), unbiased=False)
-    normed = (features - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
+    mean, deviation = features.mean((0, 2, 3)), features.std((0, 2, 3))
+    normed = (features - mean[:, None, None]) / deviation[:, None, None]
     full = F.interpolate(method.projection(normed), size=(HEIGHT, WIDTH), mode="bilinear")
     u, v = batch.pixel[pairs].long().unbind(1)
     pixels = F.normalize(full[batch.view_index[pairs], :, v, u], dim=1)
@@ -114,7 +115,7 @@ def test_training_lowers_the_loss_and_leaves_the_teacher_bit_equal():
 def test_the_teacher_is_in_no_checkpoint_and_no_optimizer_but_follows_to():
     method = make_method()
     names = {name.split(".")[0] for name in method.state_dict()}
-    assert names == {"student", "projection", "norm"}
+    assert names == {"student", "projection", "channel_mean", "channel_scale"}
     assert all(p.requires_grad for p in method.parameters())
     moved = method.double()
     assert moved.frozen["teacher"].weight.dtype == torch.float64
@@ -184,6 +185,7 @@ def test_open_points_are_keys_that_change_the_result(key):
     losses = []
     for value in (False, True):
         method = make_method(**{key: value})
+        method.prepare([batch])
         torch.manual_seed(4)
         losses.append(method(batch).loss.item())
     assert losses[0] != losses[1]

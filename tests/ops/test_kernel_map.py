@@ -1,0 +1,154 @@
+"""kernel_map: a table worked by hand, kernel against reference, the edges of the grid, errors."""
+
+import importlib
+
+import pytest
+import torch
+from torch import Tensor
+
+from pcpt.ops import kernel_map
+from pcpt.ops._library import COMPILED
+from pcpt.ops.kernel_map import (
+    invert_kernel_map,
+    kernel_offsets,
+    pack_coordinates,
+    unpack_coordinates,
+)
+
+module = importlib.import_module("pcpt.ops.kernel_map")
+needs_kernel = pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+
+
+def random_voxels(count: int, extent: int = 8, seed: int = 0) -> Tensor:
+    """Unique voxels of two batches around the origin, shuffled."""
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.randperm(2 * extent**3, generator=generator)[:count]
+    axes = [cells // extent**2 % extent, cells // extent % extent, cells % extent]
+    voxels = torch.stack([cells // extent**3, *axes], dim=1).int()
+    voxels[:, 1:] -= extent // 2
+    return voxels
+
+
+def test_offsets_are_lexicographic() -> None:
+    assert kernel_offsets(1).tolist() == [[0, 0, 0]]
+    assert kernel_offsets(2)[:5].tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0]]
+    assert kernel_offsets(3, 2)[[0, 1, 3, 9, 13, 26]].tolist() == [
+        [-2, -2, -2], [-2, -2, 0], [-2, 0, -2], [0, -2, -2], [0, 0, 0], [2, 2, 2]
+    ]  # fmt: skip
+
+
+def test_by_hand(device: torch.device) -> None:
+    voxels = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 1]]).int().to(device)
+    neighbors = kernel_map(voxels, voxels, kernel_offsets(3))
+    expected = torch.full((27, 4), -1)
+    expected[13] = torch.arange(4)  # the centre
+    expected[14, 0], expected[12, 1] = 1, 0  # +-z between voxels 0 and 1
+    expected[22, 0], expected[4, 2] = 2, 0  # +-x between voxels 0 and 2
+    expected[21, 1], expected[5, 2] = 2, 1  # (1, 0, -1) from voxel 1 to 2; voxel 3 is another batch
+    assert neighbors.dtype == torch.int32
+    assert neighbors.tolist() == expected.tolist()
+
+
+def test_strided_by_hand(device: torch.device) -> None:
+    fine = torch.tensor([[0, -1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1]]).int().to(device)
+    coarse = torch.tensor([[0, -2, 0, 0], [0, 0, 0, 0]]).int().to(device)
+    neighbors = kernel_map(fine, coarse, kernel_offsets(2))
+    assert neighbors.T.tolist() == [[-1, -1, -1, -1, 0, -1, -1, -1], [1, -1, -1, -1, -1, -1, -1, 2]]
+    assert invert_kernel_map(neighbors, 3).T.tolist() == [
+        [-1, -1, -1, -1, 0, -1, -1, -1],
+        [1, -1, -1, -1, -1, -1, -1, -1],
+        [-1, -1, -1, -1, -1, -1, -1, 1],
+    ]
+
+
+@needs_kernel
+@pytest.mark.parametrize("size,spacing", [(1, 1), (2, 1), (2, 2), (3, 1), (3, 2), (5, 1), (4, 3)])
+@pytest.mark.parametrize("num_in,num_out", [(0, 0), (1, 1), (0, 5), (5, 0), (300, 300), (300, 90)])
+def test_kernel_equals_reference(size: int, spacing: int, num_in: int, num_out: int) -> None:
+    voxels = random_voxels(num_in)
+    offsets = kernel_offsets(size, spacing)
+    for out in (voxels, voxels.clone(), random_voxels(num_out, seed=1)):
+        # The second is not recognised as the input, so it takes the path of unequal voxels.
+        neighbors, duplicate = torch.ops.pcpt.kernel_map(voxels, out, offsets)
+        expected, expected_duplicate = module._reference(voxels, out, offsets)
+        assert torch.equal(neighbors, expected)
+        assert int(duplicate) == int(expected_duplicate) == -1
+
+
+def test_inverse_names_the_same_pairs() -> None:
+    voxels = random_voxels(200)
+    for size in (2, 3):
+        neighbors = kernel_map(voxels, voxels, kernel_offsets(size))
+        inverse = invert_kernel_map(neighbors, 200)
+        tap, row = (neighbors >= 0).nonzero().T
+        assert torch.equal(inverse[tap, neighbors[tap, row].long()].long(), row)
+        assert (inverse >= 0).sum() == len(row)
+    assert torch.equal(inverse, neighbors.flip(0)), "centred taps come in opposite pairs"
+
+
+def test_edges_of_the_grid_do_not_wrap(device: torch.device) -> None:
+    end = 2**15
+    corners = torch.cartesian_prod(*[torch.tensor([-end, end - 1])] * 3).int()
+    batch = torch.tensor([0, end - 1]).int().repeat_interleave(8)[:, None]
+    voxels = torch.cat([batch, corners.repeat(2, 1)], 1).to(device)
+    assert torch.equal(unpack_coordinates(pack_coordinates(voxels)), voxels)
+    offsets = torch.cat([kernel_offsets(3), kernel_offsets(3, 2**16), kernel_offsets(3, 2**16 - 1)])
+    neighbors = kernel_map(voxels, voxels, offsets)
+    met = (neighbors >= 0).sum(1)
+    assert met[[13, 40]].tolist() == [16, 16]  # the two centres
+    assert met[:54].sum() == 32, "a neighbour was found across the edge"
+    assert met[54:].sum() == 16 * 8, "2^16 - 1 apart are the corners themselves"
+
+
+@pytest.mark.parametrize("path", [pytest.param("kernel", marks=needs_kernel), "reference"])
+@pytest.mark.parametrize(
+    "row,message",
+    [
+        ([0, 2**15, 0, 0], "-32768..32767"),
+        ([0, 0, -(2**15) - 1, 0], "larger voxels"),
+        ([-1, 0, 0, 0], "batch index"),
+        ([2**15, 0, 0, 0], "batch index"),
+        ([0, 1, 2, 3], r"unique.*\[0, 1, 2, 3\].*voxelize"),
+    ],
+)
+def test_bad_coordinates(
+    row: list[int], message: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path == "reference":
+        monkeypatch.setattr(module, "has_kernel", lambda *_: False)
+    voxels = torch.tensor([[0, 5, 5, 5], [0, 1, 2, 3], [0, 4, 4, 4], row]).int()
+    with pytest.raises(ValueError, match=message):
+        kernel_map(voxels, voxels, kernel_offsets(3))
+
+
+def test_bad_types() -> None:
+    voxels = random_voxels(4)
+    with pytest.raises(ValueError, match="int32, got torch.int64"):
+        kernel_map(voxels.long(), voxels, kernel_offsets(3))
+    with pytest.raises(ValueError, match=r"\(N, 4\).*\(4, 3\)"):
+        kernel_map(voxels[:, :3], voxels, kernel_offsets(3))
+    with pytest.raises(ValueError, match="offsets"):
+        kernel_map(voxels, voxels, kernel_offsets(3).long())
+    with pytest.raises(ValueError, match="kernel_size"):
+        kernel_offsets(0)
+
+
+@needs_kernel
+def test_result_does_not_depend_on_threads() -> None:
+    voxels = random_voxels(6000, extent=20)
+    threads = torch.get_num_threads()
+    tables = []
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            tables.append(kernel_map(voxels, voxels, kernel_offsets(3)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(tables[0], tables[1]) and torch.equal(tables[0], tables[2])
+
+
+@needs_kernel
+def test_opcheck() -> None:
+    voxels = random_voxels(50)
+    arguments = (voxels, random_voxels(20, seed=1), kernel_offsets(2))
+    torch.library.opcheck(torch.ops.pcpt.kernel_map.default, arguments)
