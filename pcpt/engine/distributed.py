@@ -1,5 +1,6 @@
 """Several processes under ``torchrun``: who am I, do we agree, a gather that gradients cross."""
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,7 +68,10 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def connect(device: str) -> Iterator[World]:
-    """Joins the group that ``torchrun`` started (nccl on CUDA, gloo on CPU); alone without it."""
+    """Joins the group that ``torchrun`` started (nccl on CUDA, gloo on CPU); alone without it.
+
+    Let go of every DistributedDataParallel before the context ends.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     where = pick_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     if where.type == "cuda":
@@ -79,6 +83,9 @@ def connect(device: str) -> Iterator[World]:
     try:
         yield World(where, dist.get_rank(), size)
     finally:
+        # A DistributedDataParallel that outlives the group deadlocks when it goes: freeing the
+        # group's threads from there holds the lock that they wait for (seen in torch 2.13).
+        gc.collect()
         dist.destroy_process_group()
 
 

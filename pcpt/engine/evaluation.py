@@ -139,7 +139,8 @@ def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
     for folder in folders:
         figures = evaluate_run(folder, **options)
         columns.setdefault("untrained", figures["untrained"])
-        columns["trained" if len(folders) == 1 else str(folder)] = figures["trained"]
+        name = "trained" if len(folders) == 1 else Path(folder).resolve().name
+        columns[str(folder) if name in columns else name] = figures["trained"]
     frames = next(iter(columns.values())).get("num_frames", 0)
     print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates each")
 

@@ -65,13 +65,17 @@ def train(config: RunConfig, resume: str | None = None) -> Finished:
     """
     _set_threads(config)
     with connect(config.device) as world:
-        start = find_checkpoint(config, resume)
-        trainer = _trainer(config, build(config, world.device), world)
-        world.barrier()  # nobody writes before everyone has looked
-        if world.rank == 0:
-            open_folder(config, start)
-        world.barrier()
-        return trainer.fit(start)
+        return _train(config, resume, world)
+
+
+def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
+    start = find_checkpoint(config, resume)
+    trainer = _trainer(config, build(config, world.device), world)
+    world.barrier()  # nobody writes before everyone has looked
+    if world.rank == 0:
+        open_folder(config, start)
+    world.barrier()
+    return trainer.fit(start)
 
 
 def dry_run(config: RunConfig) -> str:

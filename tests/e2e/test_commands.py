@@ -25,6 +25,7 @@ SMALL = [
     "train.batch_size=2",
     "method.pairs=128",
     "method.calibration_batches=1",
+    "train.threads=1",  # sums of the image network depend on the number of threads
 ]
 
 

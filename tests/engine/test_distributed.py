@@ -77,16 +77,19 @@ def contrast(anchors: torch.Tensor, candidates: torch.Tensor, start: int) -> tor
 
 
 def _contrast(rank: int, folder: Path) -> None:
+    with connect("cpu"):
+        gradients = _contrast_gradients(rows([4, 4])[rank])
+    if rank == 0:
+        torch.save(gradients, folder / "gradients.pt")
+
+
+def _contrast_gradients(part: torch.Tensor) -> list[torch.Tensor | None]:
     torch.manual_seed(0)
     module = nn.Linear(3, 3)
-    part = rows([4, 4])[rank]
-    with connect("cpu"):
-        parallel = nn.parallel.DistributedDataParallel(module)
-        features = parallel(part)
-        candidates, start = gather_with_grad(features * 2)
-        contrast(features, candidates, start).backward()
-    if rank == 0:
-        torch.save([p.grad for p in module.parameters()], folder / "gradients.pt")
+    features = nn.parallel.DistributedDataParallel(module)(part)
+    candidates, start = gather_with_grad(features * 2)
+    contrast(features, candidates, start).backward()
+    return [p.grad for p in module.parameters()]
 
 
 def test_negatives_of_all_ranks_give_the_joined_gradient(tmp_path: Path) -> None:

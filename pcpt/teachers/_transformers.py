@@ -1,0 +1,144 @@
+"""Loads transformers models for the teacher families: safetensors only, complete or not at all."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pcpt.teachers.base import RANDOM, seeded
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+def load_model(
+    model_class: Any,
+    weights: str,
+    *,
+    teacher: str,
+    hub_id: str,
+    random_config: Any,
+    seed: int,
+    optional: tuple[str, ...] = (),
+) -> Any:
+    """A transformers model in float32 with every weight from the file, or from ``seed``.
+
+    Args:
+        model_class: class of transformers with ``from_pretrained``.
+        weights: "" for ``hub_id``, a local folder, a hub id, or "random".
+        teacher: name for messages.
+        hub_id: the default weights.
+        random_config: transformers config of the random-weight control.
+        seed: of random weights.
+        optional: prefixes of weights that may be missing because they are not used.
+
+    Raises:
+        FileNotFoundError: neither the folder nor the hub holds the weights.
+        ValueError: pickled, damaged or incomplete weights, or of another architecture.
+    """
+    if weights == RANDOM:
+        with seeded(seed):
+            return model_class(random_config)
+    where = weights or hub_id
+    folder = Path(where).expanduser()
+    local = folder.is_dir()
+    if local:
+        _check_folder(folder, teacher, hub_id)
+    elif folder.is_file() or HUB_ID.fullmatch(where) is None:
+        raise FileNotFoundError(_missing(teacher, where, "it is not a folder", hub_id))
+    config = _guard(model_class.config_class.from_pretrained, where, folder, local, teacher, hub_id)
+    expected = random_config.model_type
+    if config.model_type != expected:
+        raise ValueError(
+            f"teacher {teacher}: {where} holds a {config.model_type!r} model, expected {expected!r}"
+        )
+
+    def load(source: str) -> Any:
+        with seeded(seed):  # loading must not draw from the global generator either
+            return model_class.from_pretrained(
+                source, config=config, use_safetensors=True, output_loading_info=True
+            )
+
+    model, info = _guard(load, where, folder, local, teacher, hub_id)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(optional or ("\0",)))
+    if missing:
+        raise ValueError(
+            f"teacher {teacher}: {where} lacks {len(missing)} weights ({', '.join(missing[:3])}, "
+            "...); they would stay random. Give the weights of a complete model"
+        )
+    return model.float()
+
+
+def _check_folder(folder: Path, teacher: str, hub_id: str) -> None:
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(_missing(teacher, str(folder), "config.json is missing", hub_id))
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise ValueError(
+            f"teacher {teacher}: {folder / pickles[0]} is a pickle and is not loaded; "
+            f"{_remedy(hub_id)}"
+        )
+    raise FileNotFoundError(_missing(teacher, str(folder), "model.safetensors is missing", hub_id))
+
+
+def _guard(load: Any, where: str, folder: Path, local: bool, teacher: str, hub_id: str) -> Any:
+    """Runs ``load`` and turns what transformers raises into one message with a way out."""
+    try:
+        return load(str(folder) if local else where)
+    except SafetensorError as error:
+        raise ValueError(f"teacher {teacher}: {where}: damaged safetensors ({error})") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        if local:
+            raise ValueError(
+                f"teacher {teacher}: {where} cannot be loaded ({lines[0]}); {_remedy(hub_id)}"
+            ) from error
+        raise FileNotFoundError(_missing(teacher, where, lines[0], where)) from error
+
+
+def _remedy(hub_id: str) -> str:
+    return (
+        f"on a machine with a network run `hf download {hub_id} config.json model.safetensors "
+        "--local-dir FOLDER` and set teacher.weights=FOLDER"
+    )
+
+
+def _missing(teacher: str, where: str, reason: str, hub_id: str) -> str:
+    return (
+        f"teacher {teacher}: no weights at {where!r} ({reason}); expected a folder with "
+        f"config.json and model.safetensors, or a hub id: {_remedy(hub_id)}"
+    )
+
+
+def pad_to_multiple(images: Tensor, size: int) -> Tensor:
+    """Zero rows below and columns on the right until H and W are multiples of ``size``.
+
+    Patches then tile every image from its top left pixel, so stride and offset are exact.
+    """
+    height, width = images.shape[2:]
+    return F.pad(images, (0, -width % size, 0, -height % size))
+
+
+def select_blocks(blocks: nn.ModuleList, layer: int, teacher: str) -> nn.ModuleList:
+    """Blocks 1 to ``layer`` of a transformer; negative counts from the last, as in Python.
+
+    Raises:
+        ValueError: no such block.
+    """
+    last = len(blocks) + 1 + layer if layer < 0 else layer
+    if not 1 <= last <= len(blocks):
+        raise ValueError(
+            f"teacher {teacher}: layer is {layer}, the network has blocks 1 to {len(blocks)}"
+        )
+    return blocks[:last]
+
+
+def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The last height * width tokens, (B, T, C), as (B, C, height, width); class token dropped."""
+    patches = tokens[:, tokens.shape[1] - height * width :]
+    return patches.transpose(1, 2).unflatten(2, (height, width)).float()
