@@ -25,8 +25,11 @@ def extension():
         import torch
         from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
     except ImportError:
-        print("pcpt: torch is not importable while building; installing without csrc "
-              "(use pip install --no-build-isolation)", file=sys.stderr)
+        print(
+            "pcpt: torch is not importable while building; installing without csrc "
+            "(use pip install --no-build-isolation)",
+            file=sys.stderr,
+        )
         return {}
     if shutil.which(os.environ.get("CXX", "c++")) is None:
         print("pcpt: no C++ compiler found; installing without csrc", file=sys.stderr)
@@ -55,12 +58,19 @@ def extension():
         args["nvcc"] = ["-O3", "-std=c++17", "-fmad=false", "-DUSE_CUDA", *DEFINES]
         sources += cuda_sources
     build = (CUDAExtension if cuda else CppExtension)(
-        "pcpt._C", sources, include_dirs=[os.path.abspath("csrc")], extra_compile_args=args,
-        extra_link_args=link, py_limited_api=True, optional=os.environ.get("PCPT_CUDA") != "1",
+        "pcpt._C",
+        sources,
+        include_dirs=[os.path.abspath("csrc")],
+        extra_compile_args=args,
+        extra_link_args=link,
+        py_limited_api=True,
+        optional=os.environ.get("PCPT_CUDA") != "1",
     )
     return {
         "ext_modules": [build],
-        "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=shutil.which("ninja") is not None)},
+        "cmdclass": {
+            "build_ext": BuildExtension.with_options(use_ninja=shutil.which("ninja") is not None)
+        },
         "options": {"bdist_wheel": {"py_limited_api": "cp311"}},
     }
 

@@ -69,7 +69,9 @@ def export(arguments: Sequence[str]) -> int:
 
 def test(arguments: Sequence[str]) -> int:
     """Scores runs on held-out frames, beside chance and the untrained network."""
-    parser = argparse.ArgumentParser(prog="pcpt test", description="Scores runs on held-out frames.")
+    parser = argparse.ArgumentParser(
+        prog="pcpt test", description="Scores runs on held-out frames."
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, shown side by side")
     parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
     parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))

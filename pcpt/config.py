@@ -64,7 +64,8 @@ def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> R
     """The run that YAML files, merged left to right, and ``key=value`` overrides describe.
 
     A later file or override that gives a component section another ``name`` starts the section
-    anew: keys of the earlier component are not carried over. ``${key}`` refers to another given key.
+    anew: keys of the earlier component are not carried over. ``${key}`` means another key's
+    value.
 
     Raises:
         FileNotFoundError: no such file.

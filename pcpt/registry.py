@@ -30,7 +30,7 @@ def _check_kind(kind: str) -> None:
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Class decorator that makes a component known as ``name``; it must hold a ``Config`` dataclass.
+    """Class decorator that makes a component, with a nested ``Config``, known as ``name``.
 
     Raises:
         ValueError: unknown kind, or the name is taken by another class.

@@ -24,7 +24,7 @@ class Inner:
 
 
 @registry.register("methods", "config_method")
-class Method_(nn.Module):  # noqa: N801
+class Method(nn.Module):
     @dataclass
     class Config:
         name: str = "config_method"
@@ -76,7 +76,7 @@ def base(tmp_path: Path) -> Path:
 def test_defaults_fill_what_is_not_given(base: Path) -> None:
     run = config.load_config([base])
     assert run.run == "runs/x"
-    assert isinstance(run.method, Method_.Config) and run.method.temperature == 0.04
+    assert isinstance(run.method, Method.Config) and run.method.temperature == 0.04
     assert isinstance(run.method.inner, Inner)
     assert isinstance(run.data.source, Source.Config)
     assert run.seed == 0 and run.train.accumulate == 1 and run.optim.momentum == 0.9

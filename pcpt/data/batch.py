@@ -1,7 +1,8 @@
 """Samples of posed frames and the batch they join into."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,21 +55,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """A copy with every tensor on ``device``."""
-        moved = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **moved)
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory, for faster transfer to a GPU."""
-        pinned = {
-            f.name: value.pin_memory()
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **pinned)
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{n: change(v) if isinstance(v, Tensor) else v for n, v in values.items()})
 
 
 def collate(samples: Sequence[Batch]) -> Batch:

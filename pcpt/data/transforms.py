@@ -14,8 +14,8 @@ from pcpt.geometry.camera import Camera
 
 @dataclass
 class AugmentConfig:
-    """Random changes of a training sample. Defaults follow PPKT (arXiv 2104.04687, appendix) and its
-    author's toolkit; every range or probability can be set to its neutral value.
+    """Random changes of a training sample. Defaults follow PPKT (arXiv 2104.04687) and its author's
+    toolkit; every range or probability can be set to its neutral value.
 
     Attributes:
         flip: probability of mirroring an image horizontally.
@@ -25,7 +25,8 @@ class AugmentConfig:
         scale: range of the factor of each axis.
         elastic: probability of elastic distortion.
         elastic_levels: pairs (granularity, magnitude) in metres, applied one after the other.
-        color_jitter: standard deviation of a gain and an offset per channel on the student's colours.
+        color_jitter: standard deviation of a gain and an offset per channel of the student's
+            colours.
         color_drop: probability that a cloud's colours are all withheld from the student.
     """
 
@@ -133,7 +134,7 @@ def elastic_distortion(
 
 
 def augment_points(points: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Random elastic distortion, rotation about z, tilts and scale of z-up points (N, 3), metres."""
+    """Random elastic distortion, rotation about z, tilts and scale of z-up points (N, 3)."""
     if uniform(0, 1, generator) < config.elastic:
         for granularity, magnitude in config.elastic_levels:
             points = elastic_distortion(points, granularity, magnitude, generator)

@@ -27,13 +27,13 @@ class World:
     rank: int = 0
     size: int = 1
 
-    def any(self, flag: bool) -> bool:
-        """Whether ``flag`` is true on any rank."""
+    def max(self, value: int) -> int:
+        """The largest ``value`` of all ranks."""
         if self.size == 1:
-            return flag
-        shared = torch.tensor(int(flag), device=self.device)
+            return value
+        shared = torch.tensor(value, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
-        return bool(shared.item())
+        return int(shared.item())
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Sums over ranks, value by value."""

@@ -134,7 +134,7 @@ class Stepper:
                 loss = output.loss.item()  # waits for the GPU, so that the times are true
                 self._add_up(figures, output, batch.num_samples)
                 middle = time.perf_counter()
-                if self.world.any(not math.isfinite(loss)):
+                if self.world.max(not math.isfinite(loss)):
                     figures["loss"] = math.nan
                     break
                 self.scaler.scale(output.loss / self.accumulate).backward()

@@ -135,12 +135,11 @@ class Trainer:
         book = Logbook(self.folder, self.config.steps, start) if self.world.rank == 0 else None
         with Interrupts() as interrupts, deterministic(self.world.device):
             try:
-                done = self._loop(start, book, interrupts)
+                return self._loop(start, book, interrupts)
             finally:
                 if book:
                     book.close()
                 self.skipped.report()
-        return Finished(done, interrupts.received)
 
     def prepare(self) -> None:
         """Lets the method see the first batches, the same ones on every rank and attempt."""
@@ -164,8 +163,8 @@ class Trainer:
             workers=workers,
         )
 
-    def _loop(self, start: int, book: Logbook | None, interrupts: Interrupts) -> int:
-        """Takes steps until the last or a signal; returns how many the run has done in all."""
+    def _loop(self, start: int, book: Logbook | None, interrupts: Interrupts) -> Finished:
+        """Takes steps until the last, or a signal to any rank."""
         config = self.config
         sampler = StepSampler(
             config.batch_size,
@@ -185,12 +184,12 @@ class Trainer:
             if done % config.log_every == 0 or done == 1 or last:
                 self._write(book, done, figures, done - written)
                 written = done
-            stop = self.world.any(interrupts.received is not None)
-            if done % config.checkpoint_every == 0 or last or stop:
+            received = self.world.max(interrupts.received or 0)
+            if done % config.checkpoint_every == 0 or last or received:
                 self._save(done)
-            if stop:
-                break
-        return done
+            if received:
+                return Finished(done, received)
+        return Finished(config.steps)
 
     def _step(self, number: int, batches: Iterator[tuple[Batch, float]]) -> dict[str, float]:
         begin = time.perf_counter()

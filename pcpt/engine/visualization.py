@@ -13,8 +13,9 @@ from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
 from pcpt.viz.pixel_point import figures, write_feature_clouds
 
 _SUMMARY = (
-    "A 3D network learnt from a frozen image network to give each point the embedding of its pixel, "
-    "without a single label. Everything below is measured or drawn on frames it was not trained on."
+    "A 3D network learnt from a frozen image network to give each point the embedding of its "
+    "pixel, without a single label. Everything below is measured or drawn on frames it was not "
+    "trained on."
 )
 
 

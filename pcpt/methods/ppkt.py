@@ -159,9 +159,12 @@ class PPKT(Method):
         """PP-NCE of a batch; a batch without pairs gives a loss of zero."""
         points, pixels, pairs = self.embed(batch)
         ignored = self._ignored(batch, pairs)
-        loss = self._contrast(points, pixels, ignored)
-        if self.config.symmetric:
-            loss = (loss + self._contrast(pixels, points, ignored)) / 2
+        wide = torch.promote_types(points.dtype, torch.float32)
+        points, pixels = points.to(wide), pixels.to(wide)
+        with torch.autocast(points.device.type, enabled=False):  # exp(1 / t) needs the precision
+            loss = self._contrast(points, pixels, ignored)
+            if self.config.symmetric:
+                loss = (loss + self._contrast(pixels, points, ignored)) / 2
         with torch.no_grad():
             similarity = points.detach() @ pixels.detach().T
             best = similarity.argmax(1) if len(pairs) else similarity.new_zeros(0)

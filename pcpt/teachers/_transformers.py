@@ -1,6 +1,8 @@
 """Loads transformers models for the teacher families: safetensors only, complete or not at all."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def load_model(
-    model_class: Any,
+    classes: dict[str, Any],
     weights: str,
     *,
     teacher: str,
@@ -27,7 +29,8 @@ def load_model(
     """A transformers model in float32 with every weight from the file, or from ``seed``.
 
     Args:
-        model_class: class of transformers with ``from_pretrained``.
+        classes: model class of transformers for each ``model_type`` that config.json may name;
+            the first also makes the random-weight control.
         weights: "" for ``hub_id``, a local folder, a hub id, or "random".
         teacher: name for messages.
         hub_id: the default weights.
@@ -41,7 +44,7 @@ def load_model(
     """
     if weights == RANDOM:
         with seeded(seed):
-            return model_class(random_config)
+            return next(iter(classes.values()))(random_config)
     where = weights or hub_id
     folder = Path(where).expanduser()
     local = folder.is_dir()
@@ -49,17 +52,22 @@ def load_model(
         _check_folder(folder, teacher, hub_id)
     elif folder.is_file() or HUB_ID.fullmatch(where) is None:
         raise FileNotFoundError(_missing(teacher, where, "it is not a folder", hub_id))
-    config = _guard(model_class.config_class.from_pretrained, where, folder, local, teacher, hub_id)
-    expected = random_config.model_type
-    if config.model_type != expected:
+    from transformers import PretrainedConfig
+
+    found, _ = _guard(PretrainedConfig.get_config_dict, where, folder, local, teacher, hub_id)
+    kind = found.get("model_type")
+    if kind not in classes:
         raise ValueError(
-            f"teacher {teacher}: {where} holds a {config.model_type!r} model, expected {expected!r}"
+            f"teacher {teacher}: {where} holds a {kind!r} model, expected {' or '.join(classes)}"
         )
 
+    # a whole CLIP states the width of the joint space outside its vision part
+    override = {"projection_dim": found["projection_dim"]} if "projection_dim" in found else {}
+
     def load(source: str) -> Any:
-        with seeded(seed):  # loading must not draw from the global generator either
-            return model_class.from_pretrained(
-                source, config=config, use_safetensors=True, output_loading_info=True
+        with seeded(seed), _quiet():  # loading must not draw from the global generator either
+            return classes[kind].from_pretrained(
+                source, use_safetensors=True, output_loading_info=True, **override
             )
 
     model, info = _guard(load, where, folder, local, teacher, hub_id)
@@ -70,6 +78,19 @@ def load_model(
             "...); they would stay random. Give the weights of a complete model"
         )
     return model.float()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Mutes transformers' report of unused weights; missing ones are checked here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_folder(folder: Path, teacher: str, hub_id: str) -> None:

@@ -111,7 +111,9 @@ class Teacher(nn.Module):
         self.eval()
         if not self.needs_calibration:
             fold_batch_norm(self)
-        self.to(memory_format=torch.channels_last)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Keeps eval mode: statistics of a frozen network must not follow the data."""
@@ -143,6 +145,9 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 class Normalize(nn.Module):
     """(x / 255 - mean) / deviation per channel; ``x`` (B, 3, H, W) RGB in [0, 255]."""
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ class CLIP(Teacher):
             raise ValueError("teacher clip: projection is made for normed tokens; set norm=true")
         width, mlp, blocks, heads, patch, joint = VARIANTS[config.variant]
         model = load_model(
-            CLIPVisionModelWithProjection,
+            dict.fromkeys(("clip", "clip_vision_model"), CLIPVisionModelWithProjection),
             config.weights,
             teacher="clip",
             hub_id=f"openai/clip-vit-{config.variant}",

@@ -42,7 +42,8 @@ class DINOv2(Teacher):
             ValueError: unknown variant or layer, weights of another network.
             FileNotFoundError: weights that are not there.
         """
-        from transformers import Dinov2Config, Dinov2Model  # slow to import, so only when used
+        # slow to import, so only when used
+        from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
 
         super().__init__()
         if config.variant not in VARIANTS:
@@ -51,7 +52,7 @@ class DINOv2(Teacher):
             )
         width, blocks, heads = VARIANTS[config.variant]
         self.model = load_model(
-            Dinov2Model,
+            {"dinov2": Dinov2Model, "dinov2_with_registers": Dinov2WithRegistersModel},
             config.weights,
             teacher="dinov2",
             hub_id=f"facebook/dinov2-{config.variant}",

@@ -25,7 +25,7 @@ STAGES = (
 )
 STRIDES = (2, 4, 8, 16, 16, 32, 32)
 # Kernels centre cell (0, 0) on pixel stride - 1. Training has moved the weights inside the kernels
-# back towards the middle of the cell; measured by gradient centroids and flips, see docs/teachers.md
+# back towards the middle of the cell; measured, see docs/teachers.md
 TRAINED_OFFSETS = {3: 3.5, 4: 9.5, 5: 8.5, 6: 17.0, 7: 17.0}
 HEAD = ("_conv_head.", "_bn1.", "_fc.")  # the classifier, which a feature map does not need
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcpt.registry import register
 from pcpt.teachers._transformers import load_model
@@ -37,7 +37,7 @@ class ResNet(Teacher):
                 f"teacher {name}: output_stride is {config.output_stride}; choose 8, 16 or 32"
             )
         model = load_model(
-            ResNetModel,
+            {"resnet": ResNetModel},
             config.weights,
             teacher=name,
             hub_id=self.hub_id,
@@ -72,7 +72,7 @@ class ResNet(Teacher):
         return x
 
 
-def dilate(stages: nn.ModuleList, output_stride: int) -> None:
+def dilate(stages: Any, output_stride: int) -> None:
     """Trades stride for dilation beyond ``output_stride``, keeping the weights.
 
     The finer map holds the original one at every second (fourth) cell, bit for bit in exact

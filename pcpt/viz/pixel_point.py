@@ -83,7 +83,7 @@ def write_feature_clouds(folder: Path, method: Any, batch: Batch) -> Path:
     """Writes the cloud in the PCA colours of the student's features as ``features.ply``."""
     path = folder / "features.ply"
     (colors,) = pca_colors(look(method, batch).decoder)
-    write_ply(path, batch.world.cpu(), colors)
+    write_ply(path, batch.world.cpu().numpy(), colors.numpy())
     return path
 
 

@@ -1,5 +1,5 @@
-"""A recording that exists in memory only: a textured room corner seen by a moving camera. Frames can
-be broken on purpose."""
+"""A recording that exists in memory only: a textured room corner seen by a moving camera. Frames
+can be broken on purpose."""
 
 from dataclasses import dataclass, field
 

@@ -65,7 +65,7 @@ def test_an_unknown_split_is_refused():
 
 
 def test_an_empty_split_is_refused_with_the_keys_to_look_at():
-    with pytest.raises(ValueError, match="data.held_out"):
+    with pytest.raises(ValueError, match=r"data\.held_out"):
         dataset("held_out", held_out=0.0)
 
 
@@ -165,4 +165,6 @@ def test_a_cache_changes_nothing_but_the_number_of_reads():
     cached.scans[0].load = lambda name: reads.append(name) or load(name)
     for number in (0, 1, 2, 0, 1, 2, 3, 0):
         assert equal(plain[number], cached[number])
-    assert len(reads) == 5, "three fit; the fourth displaces the one unused for longest, which returns"
+    assert len(reads) == 5, (
+        "three fit; the fourth displaces the one unused for longest, which returns"
+    )

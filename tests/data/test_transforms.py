@@ -20,7 +20,8 @@ from pcpt.data.transforms import (
 from pcpt.geometry.camera import Camera
 
 NEUTRAL = {
-    "flip": 0.0, "resize": [1.0, 1.0], "rotate": 0.0, "tilt": 0.0, "scale": [1.0, 1.0], "elastic": 0.0,
+    "flip": 0.0, "resize": [1.0, 1.0], "rotate": 0.0, "tilt": 0.0, "scale": [1.0, 1.0],
+    "elastic": 0.0,
 }  # fmt: skip
 STEPS = {
     "nothing": {},
@@ -72,7 +73,9 @@ def marked_frame(offset=0.0):
 @pytest.mark.parametrize("offset", [0.0, 0.03], ids=["one camera", "two cameras"])
 def test_marked_pixels_are_followed(step, offset):
     config = DataConfig(image_size=[96, 128], augment=AugmentConfig(**(NEUTRAL | STEPS[step])))
-    sample = make_sample([marked_frame(offset)], torch.tensor([0.0, 0, 1]), config, generator(3), True)
+    sample = make_sample(
+        [marked_frame(offset)], torch.tensor([0.0, 0, 1]), config, generator(3), True
+    )
     assert len(sample.point_index) > 2000
     u, v = sample.pixel.round().long().unbind(1)
     inside = (u > 0) & (u < 127) & (v > 0) & (v < 95)  # resampling repeats the edge
@@ -171,7 +174,11 @@ def test_views_have_the_size_asked_for():
     frame = marked_frame()
     for seed in range(10):
         image, camera = augment_view(
-            frame.image, frame.color_camera, (60, 90), AugmentConfig(resize=[1.0, 2.0]), generator(seed)
+            frame.image,
+            frame.color_camera,
+            (60, 90),
+            AugmentConfig(resize=[1.0, 2.0]),
+            generator(seed),
         )
         assert image.shape == (3, 60, 90) and (camera.height, camera.width) == (60, 90)
     image, camera = fit_view(frame.image, frame.color_camera, (48, 64))

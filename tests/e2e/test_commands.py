@@ -1,4 +1,4 @@
-"""The demo's four commands on the shipped scan, made small; then what a user does with the export."""
+"""The demo's four commands on the shipped scan, made small, and what follows the export."""
 
 import json
 import subprocess

@@ -21,7 +21,7 @@ TOY = REPOSITORY / "tests" / "engine" / "toy_run.py"
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump({**toy_tree(tmp_path / "run"), "imports": [str(TOY)]}))
+    path.write_text(yaml.safe_dump(toy_tree(tmp_path / "run")))
     return path
 
 
@@ -71,7 +71,13 @@ def test_dry_run_builds_everything_and_writes_nothing(
 
 def test_signals_to_the_whole_group_save_and_end(config: Path, tmp_path: Path) -> None:
     """As Ctrl-C in a terminal or a batch system's SIGTERM: workers get the signal, too."""
-    arguments = ["train.workers=1", "train.steps=100000", "train.accumulate=3", "method.seconds=.01"]
+    arguments = [
+        "train.workers=1",
+        "train.steps=100000",
+        "train.accumulate=3",
+        "method.seconds=.01",
+        f"imports=[{TOY}]",
+    ]
     command = [sys.executable, str(REPOSITORY / "tools" / "train.py"), str(config), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     for resume, number in (([], signal.SIGTERM), (["--resume", "auto"], signal.SIGINT)):

@@ -1,4 +1,4 @@
-"""Interrupted and resumed runs equal uninterrupted ones bit for bit; run folders are not trampled."""
+"""Interrupted and resumed runs equal uninterrupted ones bit for bit; nothing is trampled on."""
 
 import json
 import signal
@@ -162,7 +162,8 @@ def test_load_run_gives_the_trained_method(tmp_path: Path) -> None:
     assert loaded == config and not parts.method.training
     assert parts.method.prepared == 2  # type: ignore[comparison-overlap]
     assert_equal(
-        dict(parts.method.state_dict()), dict(load_checkpoint(checkpoint_path(tmp_path, 6))["method"])
+        dict(parts.method.state_dict()),
+        dict(load_checkpoint(checkpoint_path(tmp_path, 6))["method"]),
     )
     _, earlier = load_run(tmp_path, path=checkpoint_path(tmp_path, 3), device="cpu")
     weight = "student.layers.0.weight"

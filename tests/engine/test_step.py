@@ -33,9 +33,7 @@ def make(
         clip_norm=clip_norm,
     )
     sampler = StepSampler(batch_size, accumulate=accumulate, stop=9)
-    loader = Loader(
-        ToyDataset(0, 0), method.collate, sampler, device=CPU, skipped=SkippedFrames()
-    )
+    loader = Loader(ToyDataset(0, 0), method.collate, sampler, device=CPU, skipped=SkippedFrames())
     return stepper, iter(loader)
 
 
@@ -95,9 +93,7 @@ def test_a_step_that_is_not_finite_changes_nothing(
 
 
 def test_the_sixth_skipped_step_is_an_error(tmp_path: Path) -> None:
-    config = toy_config(
-        tmp_path, method={"bad_samples": [2, 4, 6, 8, 10, 16]}, train={"steps": 9}
-    )
+    config = toy_config(tmp_path, method={"bad_samples": [2, 4, 6, 8, 10, 16]}, train={"steps": 9})
     with pytest.raises(ValueError, match=r"step 9: the loss .* 6th time.*optim\.lr"):
         train(config)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -108,7 +104,7 @@ def test_skipped_steps_are_remembered_across_a_resume(tmp_path: Path) -> None:
     bad = {"bad_samples": [0, 2, 4, 6, 8, 12], "signal_at": 10}
     config = toy_config(tmp_path, method=bad, train={"steps": 9})
     assert train(config).step == 6
-    with pytest.raises(ValueError, match="step 7: .* 6th time"):
+    with pytest.raises(ValueError, match=r"step 7: .* 6th time"):
         train(config, "auto")
 
 

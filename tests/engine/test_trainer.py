@@ -80,9 +80,7 @@ def test_skipped_frames_are_named_once_and_summed_up(
     assert messages[-1] == "skipped 4 broken frames, 9 times in all (named above)"
 
 
-def test_out_of_memory_says_what_to_lower(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def exhaust(self: ToyMethod, batch: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -111,8 +109,7 @@ def test_indexing_backward_repeats_with_several_threads() -> None:
         features = torch.ones(50, 4, requires_grad=True)
         with deterministic(torch.device("cpu")):
             gradients = [
-                torch.autograd.grad((features[index] * weight).sum(), features)[0]
-                for _ in range(4)
+                torch.autograd.grad((features[index] * weight).sum(), features)[0] for _ in range(4)
             ]
         assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
         assert not torch.are_deterministic_algorithms_enabled()

@@ -68,7 +68,9 @@ class ToyStudent(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, config.width), nn.Tanh(), nn.Linear(config.width, 3))
+        self.layers = nn.Sequential(
+            nn.Linear(4, config.width), nn.Tanh(), nn.Linear(config.width, 3)
+        )
         self.norm = nn.BatchNorm1d(3) if config.batch_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,7 +31,9 @@ def double_loop(points, pixels, temperature, ignore=None):
 def test_equals_the_double_loop(count, temperature, device):
     points, pixels = unit(count, 5, 1).to(device), unit(count, 5, 2).to(device)
     loss = pp_nce(points, pixels, temperature)
-    assert loss.item() == pytest.approx(double_loop(points, pixels, temperature), rel=1e-12, abs=1e-12)
+    assert loss.item() == pytest.approx(
+        double_loop(points, pixels, temperature), rel=1e-12, abs=1e-12
+    )
 
 
 def test_ignored_candidates_are_left_out_but_never_the_positive():
@@ -47,8 +49,11 @@ def test_more_candidates_with_shifted_targets_equal_a_slice_of_the_whole():
     whole = pp_nce(points, pixels, 0.2)
     halves = [
         pp_nce(
-            points[part], pixels[part], 0.2,
-            candidates=pixels, target=torch.arange(part.start, part.stop),
+            points[part],
+            pixels[part],
+            0.2,
+            candidates=pixels,
+            target=torch.arange(part.start, part.stop),
         )
         for part in (slice(0, 4), slice(4, 8))
     ]

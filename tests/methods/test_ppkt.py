@@ -85,9 +85,7 @@ def test_a_teacher_with_another_offset_gives_the_same_pixel_features():
     for teacher in (plain, shifted):
         method = make_method(teacher).eval()
         size = (wide.shape[2], wide.shape[3])
-        found.append(
-            method.pixel_features(method.teacher_map(wide), index, pixel, size)
-        )
+        found.append(method.pixel_features(method.teacher_map(wide), index, pixel, size))
     assert shifted.offset == plain.offset - 2
     assert F.cosine_similarity(*found).min() > 0.98
     method = make_method(shifted).eval()
@@ -142,7 +140,11 @@ def test_at_most_one_pair_a_voxel():
     _, point_to_voxel = method.student.voxels(batch.points, batch.colors, batch.batch_index)
     chosen = method.select_pairs(batch, point_to_voxel)
     voxel = point_to_voxel[batch.point_index[chosen]]
-    assert voxel.unique().numel() == voxel.numel() == point_to_voxel[batch.point_index].unique().numel()
+    assert (
+        voxel.unique().numel()
+        == voxel.numel()
+        == point_to_voxel[batch.point_index].unique().numel()
+    )
 
 
 def test_pairs_are_random_but_repeat_with_the_seed():

@@ -46,7 +46,9 @@ def make_batch(numbers: list[int]):
 
 def run_rank(rank: int, folder: str, symmetric: bool) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
     method = make_method(symmetric)
     wrapped = DistributedDataParallel(method)
     output = wrapped(make_batch(SHARES[rank]))

@@ -1,0 +1,152 @@
+"""Families that load through transformers: equal to its own models, and never silently random."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from pcpt import registry
+
+from .conftest import FAMILIES, tiny_model
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_resnet_equals_transformers(build, images, name) -> None:
+    teacher = build(name)
+    model = tiny_model(name).eval()
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    with torch.no_grad():
+        expected = model((images / 255 - mean) / deviation).last_hidden_state
+    torch.testing.assert_close(teacher(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilated_map_holds_the_strided_one(build, images, name, output_stride) -> None:
+    fine, coarse = build(name, output_stride=output_stride), build(name)
+    step = 32 // output_stride
+    assert (fine.stride, fine.channels) == (output_stride, coarse.channels)
+    torch.testing.assert_close(
+        fine(images)[:, :, ::step, ::step], coarse(images), atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["dinov2", "dinov2_registers"])
+def test_dinov2_equals_transformers(build, weights, images, name) -> None:
+    teacher = build("dinov2", weights=weights(name))
+    model = tiny_model(name).eval()
+    padded = F.pad(teacher.normalize(images), (0, 112 - 101, 0, 84 - 75))
+    with torch.no_grad():
+        tokens = model(padded).last_hidden_state[:, -48:]
+    expected = tokens.transpose(1, 2).reshape(2, 16, 6, 8)
+    torch.testing.assert_close(teacher(images), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_clip_projects_as_transformers_does(build, images) -> None:
+    teacher = build("clip", projection=True)
+    model = tiny_model("clip").eval()
+    assert teacher.channels == 12
+    x = teacher.normalize(images[:, :, :64, :64])
+    vision = model.vision_model
+    with torch.no_grad():
+        tokens = vision(x).last_hidden_state[:, 1:]
+        expected = model.visual_projection(vision.post_layernorm(tokens))
+    expected = expected.transpose(1, 2).reshape(2, 12, 4, 4)
+    torch.testing.assert_close(teacher(images[:, :, :64, :64]), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dinov2", "clip"])
+def test_layers(build, images, name) -> None:
+    last, third, first = (build(name, layer=k)(images) for k in (-1, 3, 1))
+    assert torch.equal(last, third)
+    assert not torch.allclose(last, first)
+    assert not torch.allclose(last, build(name, norm=False)(images))
+    with pytest.raises(ValueError, match="layer is 4, the network has blocks 1 to 3"):
+        build(name, layer=4)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_missing_folder_names_the_command(build, tmp_path, name) -> None:
+    with pytest.raises(FileNotFoundError, match=f"teacher {name}: .*hf download"):
+        build(name, weights=str(tmp_path / "absent"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
+        build(name, weights=str(tmp_path / "empty"))
+
+
+def test_hub_that_cannot_be_reached_names_the_command(build, monkeypatch) -> None:
+    import transformers
+
+    def offline(*args: object, **options: object) -> None:
+        raise OSError("We couldn't connect to the hub")
+
+    monkeypatch.setattr(transformers.PretrainedConfig, "get_config_dict", offline)
+    with pytest.raises(FileNotFoundError, match="hf download microsoft/resnet-50 config.json"):
+        build("resnet50", weights="")
+
+
+@pytest.fixture
+def copy(weights, tmp_path) -> Path:
+    return Path(shutil.copytree(weights("resnet18"), tmp_path / "copy"))
+
+
+def test_pickles_are_refused(build, copy) -> None:
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin is a pickle and is not loaded"):
+        build("resnet18", weights=str(copy))
+    (copy / "pytorch_model.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
+        build("resnet18", weights=str(copy))
+
+
+def test_incomplete_weights_are_refused(build, copy) -> None:
+    state = load_file(copy / "model.safetensors")
+    del state["encoder.stages.1.layers.0.layer.0.convolution.weight"]
+    save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="they would stay random"):
+        build("resnet18", weights=str(copy))
+
+
+def test_truncated_weights_are_refused(build, copy) -> None:
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="teacher resnet18: .*copy"):
+        build("resnet18", weights=str(copy))
+
+
+def test_other_architectures_are_refused(build, weights, copy) -> None:
+    with pytest.raises(ValueError, match="name the teacher that these weights belong to"):
+        build("resnet34", weights=str(copy))
+    with pytest.raises(ValueError, match="holds a 'resnet' model, expected dinov2"):
+        build("dinov2", weights=str(copy))
+    config = json.loads((copy / "config.json").read_text())
+    config["hidden_sizes"] = [16, 24, 32, 40]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="teacher resnet18"):
+        build("resnet18", weights=str(copy))
+
+
+def test_options_out_of_range(build) -> None:
+    for options in ({"stage": 5}, {"output_stride": 4}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            build("resnet18", **options)
+    for name in ("dinov2", "clip"):
+        with pytest.raises(ValueError, match="variant is 'tiny'"):
+            build(name, variant="tiny")
+    with pytest.raises(ValueError, match="norm=true"):
+        build("clip", projection=True, norm=False)
+
+
+def test_every_config_is_a_structured_config() -> None:
+    from omegaconf import OmegaConf
+
+    for name in registry.list_names("teachers"):
+        config = OmegaConf.structured(registry.get("teachers", name).Config)
+        if name in (*FAMILIES, "lite0", "random"):
+            assert config.name == name
