@@ -171,7 +171,7 @@ def test_broken_files_are_named(tmp_path: Path, text: str) -> None:
 
 
 def test_imports_register_components_first(base: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "my_student.py"
+    mine = tmp_path / "config_mine.py"
     mine.write_text(
         "from dataclasses import dataclass\n"
         "from torch import nn\n"

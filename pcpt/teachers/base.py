@@ -137,7 +137,7 @@ def fold_batch_norm(module: nn.Module) -> None:
             )
             previous.weight = nn.Parameter(weight, requires_grad=False)
             previous.bias = nn.Parameter(bias, requires_grad=False)
-            setattr(module, name, nn.Identity())
+            setattr(module, name, nn.Identity().eval())
         else:
             fold_batch_norm(child)
         previous = child

@@ -53,6 +53,7 @@ class Random(Teacher):
         self.channels, self.stride = self.teacher.channels, self.teacher.stride
         self.offset = self.teacher.offset
         self.needs_calibration = self.teacher.needs_calibration
+        self.freeze()
 
     def features(self, images: Tensor) -> Tensor:
         """See ``Teacher.features``."""

@@ -152,15 +152,14 @@ def _dilated(keys: Tensor, reach: Tensor, margin: int) -> Tensor:
     """The least of the keys whose disc of radius ``reach`` covers a pixel, without the margin."""
     height, width = keys.shape[0] - 2 * margin, keys.shape[1] - 2 * margin
     nearest = torch.full((height, width), _NOTHING)
+    covers, nothing = torch.empty_like(nearest), torch.tensor(_NOTHING)
     for dv in range(-margin, margin + 1):
         for du in range(-margin, margin + 1):
             if math.hypot(du, dv) > margin:
                 continue
-            window = (
-                slice(margin + dv, margin + dv + height),
-                slice(margin + du, margin + du + width),
-            )
-            covers = torch.where(reach[window] >= math.hypot(du, dv), keys[window], _NOTHING)
+            top, left = margin + dv, margin + du
+            window = slice(top, top + height), slice(left, left + width)
+            torch.where(reach[window] >= math.hypot(du, dv), keys[window], nothing, out=covers)
             torch.minimum(nearest, covers, out=nearest)
     return nearest
 

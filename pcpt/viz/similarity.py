@@ -21,7 +21,8 @@ from pcpt.viz.picture import (
     drawn,
     filled,
     from_array,
-    side_by_side,
+    grid,
+    resize,
     title_height,
     to_array,
     unit_color,
@@ -112,7 +113,7 @@ def similarity_picture(
     *,
     point: Tensor | None = None,
     limits: tuple[float, float] | None = None,
-    image_title: str = "image",
+    image_title: str = "teacher",
 ) -> Tensor:
     """Similarity to the feature at one pixel, on the image and on the cloud, in one colour range.
 
@@ -127,10 +128,11 @@ def similarity_picture(
         camera: where to see the cloud from, and the size of its pictures.
         point: (3,) metres, the point that truly belongs to the pixel, marked in the clouds.
         limits: of the colours; None: ``heat_limits`` of everything shown.
-        image_title: over the image.
+        image_title: over the image under the heat.
 
     Returns:
-        (3, H', W') uint8, with a colour bar at the right.
+        (3, H', W') uint8: two columns, the image as it is and under the heat first, then the
+        clouds, and a colour bar at the right.
 
     Raises:
         ValueError: if shapes disagree.
@@ -138,17 +140,19 @@ def similarity_picture(
     limits = limits or heat_limits(image_values, *cloud_values.values())
     height = camera.height
     width = max(1, round(image.shape[2] * height / image.shape[1]))
-    heated = side_by_side([heat_on_image(image, image_values, limits)], height=height)
     scale = torch.tensor([width / image.shape[2], height / image.shape[1]], dtype=torch.float64)
-    pictures = [_marked(heated, (pixel.cpu().double() + 0.5) * scale - 0.5)]
+    uv = (pixel.detach().cpu().double() + 0.5) * scale - 0.5
+    heated = heat_on_image(image, image_values, limits)
+    pictures = [_marked(resize(picture, height, width), uv) for picture in (image, heated)]
     for values in cloud_values.values():
         cloud = render_cloud(points, heat_on_points(colors, values, limits), camera)
         if point is not None:
             cloud = _marked(cloud, camera.project(point.detach().cpu().double()[None])[0][0])
         pictures.append(cloud)
-    row = side_by_side(pictures, [image_title, *cloud_values])
-    bar = torch.cat((filled(title_height(height), 96), color_bar(limits, height, 96)), dim=1)
-    return torch.cat((row, bar), dim=2)
+    panels = grid(pictures, ["image", image_title, *cloud_values])
+    bar = color_bar(limits, panels.shape[1] - title_height(height))
+    top = filled(title_height(height), bar.shape[2])
+    return torch.cat((panels, torch.cat((top, bar), dim=1)), dim=2)
 
 
 def color_bar(limits: tuple[float, float], height: int, width: int = 96) -> Tensor:

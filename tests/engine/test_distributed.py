@@ -87,7 +87,8 @@ def _contrast(rank: int, folder: Path) -> None:
 def _contrast_gradients(part: torch.Tensor) -> list[torch.Tensor | None]:
     torch.manual_seed(0)
     module = nn.Linear(3, 3)
-    features = nn.parallel.DistributedDataParallel(module)(part)
+    parallel = nn.parallel.DistributedDataParallel(module)
+    features = parallel(part)
     candidates, start = gather_with_grad(features * 2)
     contrast(features, candidates, start).backward()
     return [p.grad for p in module.parameters()]

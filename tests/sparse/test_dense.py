@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pcpt.ops.kernel_map import kernel_offsets
 from pcpt.sparse import Conv3d, ConvTranspose3d, KernelMaps, SparseTensor
 
-HALF = 12  # dense grids reach from -12 to 11, so that even coordinates have even indices
+HALF = 8  # dense grids reach from -8 to 7, so that even coordinates have even indices
 
 
 def to_grid(features: Tensor, coordinates: Tensor, stride: int = 1) -> Tensor:

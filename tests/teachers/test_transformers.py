@@ -72,7 +72,7 @@ def test_layers(build, images, name) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_missing_folder_names_the_command(build, tmp_path, name) -> None:
-    with pytest.raises(FileNotFoundError, match=f"teacher {name}: .*hf download"):
+    with pytest.raises(FileNotFoundError, match=rf"teacher {name}: .*hf download"):
         build(name, weights=str(tmp_path / "absent"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
@@ -86,7 +86,7 @@ def test_hub_that_cannot_be_reached_names_the_command(build, monkeypatch) -> Non
         raise OSError("We couldn't connect to the hub")
 
     monkeypatch.setattr(transformers.PretrainedConfig, "get_config_dict", offline)
-    with pytest.raises(FileNotFoundError, match="hf download microsoft/resnet-50 config.json"):
+    with pytest.raises(FileNotFoundError, match=r"hf download microsoft/resnet-50 config\.json"):
         build("resnet50", weights="")
 
 
@@ -116,7 +116,7 @@ def test_incomplete_weights_are_refused(build, copy) -> None:
 def test_truncated_weights_are_refused(build, copy) -> None:
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match="teacher resnet18: .*copy"):
+    with pytest.raises(ValueError, match=r"teacher resnet18: .*copy"):
         build("resnet18", weights=str(copy))
 
 
