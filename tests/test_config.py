@@ -30,6 +30,8 @@ class Method(nn.Module):
         name: str = "config_method"
         temperature: float = 0.04
         sizes: list[int] = field(default_factory=lambda: [1, 2])
+        window: tuple[float, float] = (0.5, 1.0)
+        limit: float | None = None
         inner: Inner = field(default_factory=Inner)
         symmetric: bool = False
 
@@ -105,9 +107,9 @@ def test_another_name_starts_the_section_anew(base: Path, tmp_path: Path) -> Non
 
 
 def test_resolved_yaml_repeats_the_run(base: Path, tmp_path: Path) -> None:
-    words = ["optim.lr=3e-05", "optim.betas=[0.8,0.9]", "seed=4", "run=runs/seed${seed}"]
+    words = ["optim.lr=3e-05", "method.window=[0.8,0.9]", "seed=4", "run=runs/seed${seed}"]
     run = config.load_config([base], words)
-    assert run.run == "runs/seed4"
+    assert run.run == "runs/seed4" and list(run.method.window) == [0.8, 0.9]
     saved = tmp_path / "config.yaml"
     saved.write_text(config.to_yaml(run))
     assert config.load_config([saved]) == run

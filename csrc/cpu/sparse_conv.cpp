@@ -90,14 +90,26 @@ const Gemm<T>& gemm() {
 constexpr int64_t BLOCK = 512;     // output rows that share a tap's weights, and the cache, at a time
 constexpr int64_t PANEL = 64;      // output columns of a task, a multiple of every vector length
 constexpr int64_t BAND = 64;       // input channels of a task of the weight gradient
-constexpr int64_t SEGMENT = 2048;  // output rows of such a task, at least
+constexpr int64_t SEGMENT = 2048;  // output rows of such a task
 constexpr int64_t CHUNK = 64;      // pairs summed in registers before they are added to memory
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-int64_t pieces(int64_t total, int64_t size) { return (total + size - 1) / size; }
+// Cuts `total` into equal pieces of at most `most`, but for rounding up to a multiple; nothing is
+// one piece of length 0.
+struct Cut {
+  int64_t total, size, count;
+
+  Cut(int64_t total, int64_t most, int64_t multiple = 1) : total(total) {
+    const int64_t least = std::max<int64_t>(1, (total + most - 1) / most);
+    size = std::max(multiple, round_up((total + least - 1) / least, multiple));
+    count = std::max<int64_t>(1, (total + size - 1) / size);
+  }
+  int64_t begin(int64_t piece) const { return piece * size; }
+  int64_t length(int64_t piece) const { return std::min(size, total - piece * size); }
+};
 
 // Those of `count` output rows that have a neighbour, counted from `first_out`. Entries outside the
 // input count as absent, so that a wrong table cannot read foreign memory. The arrays hold BLOCK.
@@ -151,11 +163,11 @@ void convolve(const Tensor& features, const Tensor& weight, const Tensor& neighb
   const int32_t* table = neighbors.const_data_ptr<int32_t>();
   T* out_data = out.mutable_data_ptr<T>();
 
-  const int64_t blocks = pieces(num_out, BLOCK), panels = pieces(columns, PANEL);
-  pcpt::for_each_task(blocks * panels, [&](int64_t task) {
-    const int64_t first = task / panels * num_out / blocks;
-    const int64_t rows = (task / panels + 1) * num_out / blocks - first;
-    const int64_t left = task % panels * PANEL, wide = std::min(PANEL, columns - left);
+  const Cut blocks(num_out, BLOCK), panels(columns, PANEL, g.lanes);
+  pcpt::for_each_task(blocks.count * panels.count, [&](int64_t task) {
+    const int64_t block = task / panels.count, panel = task % panels.count;
+    const int64_t first = blocks.begin(block), rows = blocks.length(block);
+    const int64_t left = panels.begin(panel), wide = panels.length(panel);
     const int64_t width = round_up(wide, g.lanes);
     std::vector<T> buffer, padded(wide == width ? 0 : rows * width);
     T* sums = wide == width ? out_data + first * columns + left : padded.data();
@@ -167,8 +179,8 @@ void convolve(const Tensor& features, const Tensor& weight, const Tensor& neighb
       const int64_t pairs =
           find_pairs(table + k * num_out + first, rows, num_in, 0, in_rows, out_rows);
       if (pairs == 0) continue;
-      const auto [panel, ld_panel] = weights.panel(k, left, wide, width, buffer);
-      g.products(pairs, in_data, depth, in_rows, depth, panel, ld_panel, width, sums, ld, out_rows);
+      const auto [tap, ld_tap] = weights.panel(k, left, wide, width, buffer);
+      g.products(pairs, in_data, depth, in_rows, depth, tap, ld_tap, width, sums, ld, out_rows);
     }
     if (sums == padded.data())
       for (int64_t r = 0; r < rows; ++r)
@@ -202,18 +214,18 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
     grad_data = padded.data();
   }
   // Each segment of rows has a sum of its own; a single one is summed in place.
-  const int64_t segments = std::max<int64_t>(1, num_out / SEGMENT);
+  const Cut segments(num_out, SEGMENT), bands(channels, BAND), panels(ld, PANEL, g.lanes);
   const int64_t size = volume * channels * ld;
-  const bool in_place = segments == 1 && ld == columns;
-  const std::unique_ptr<T[]> partial(in_place ? nullptr : new T[segments * size]);
+  const bool in_place = segments.count == 1 && ld == columns;
+  const std::unique_ptr<T[]> partial(in_place ? nullptr : new T[segments.count * size]);
   T* sums = in_place ? out_data : partial.get();
 
-  const int64_t bands = pieces(channels, BAND), panels = pieces(columns, PANEL);
-  pcpt::for_each_task(segments * bands * panels, [&](int64_t task) {
-    const int64_t segment = task / (bands * panels);
-    const int64_t begin = segment * num_out / segments, end = (segment + 1) * num_out / segments;
-    const int64_t top = task / panels % bands * BAND, left = task % panels * PANEL;
-    const int64_t rows = std::min(BAND, channels - top), width = std::min(PANEL, ld - left);
+  pcpt::for_each_task(segments.count * bands.count * panels.count, [&](int64_t task) {
+    const int64_t segment = task / (bands.count * panels.count);
+    const int64_t band = task / panels.count % bands.count, panel = task % panels.count;
+    const int64_t begin = segments.begin(segment), end = begin + segments.length(segment);
+    const int64_t top = bands.begin(band), rows = bands.length(band);
+    const int64_t left = panels.begin(panel), width = panels.length(panel);
     T* corner = sums + segment * size + top * ld + left;
     for (int64_t k = 0; k < volume; ++k)
       for (int64_t r = 0; r < rows; ++r)
@@ -235,7 +247,7 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
   pcpt::for_each_task(volume, [&](int64_t k) {
     for (int64_t r = k * channels; r < (k + 1) * channels; ++r) {
       std::copy_n(sums + r * ld, columns, out_data + r * columns);
-      for (int64_t segment = 1; segment < segments; ++segment) {
+      for (int64_t segment = 1; segment < segments.count; ++segment) {
         const T* from = sums + segment * size + r * ld;
         for (int64_t c = 0; c < columns; ++c) out_data[r * columns + c] += from[c];
       }

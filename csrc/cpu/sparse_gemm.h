@@ -131,37 +131,28 @@ void outer_strip(int64_t rows, const T* a, int64_t lda, const int32_t* in, const
   outer_rest<T, VECS, ROWS - 1>(rows, a, lda, in, b, ldb, out, pairs, target, ld_target);
 }
 
-// Splits `width` columns, whole vectors, into strips of PCPT_STRIP, then 2, then 1 vectors and
-// calls strip(first column, number of vectors) for each.
-template <typename T, typename Strip>
-void for_each_strip(int64_t width, const Strip& strip) {
-  int64_t column = 0;
-  for (int vecs : {PCPT_STRIP, 2, 1})
-    for (; column + vecs * Simd<T>::lanes <= width; column += vecs * Simd<T>::lanes)
-      strip(column, vecs);
-}
-
-template <typename T>
+// Columns in strips of PCPT_STRIP vectors, and one narrower strip for the rest; width is a multiple
+// of the vector length.
+template <typename T, int VECS = PCPT_STRIP>
 void products(int64_t rows, const T* a, int64_t lda, const int32_t* in, int64_t depth, const T* b,
               int64_t ldb, int64_t width, T* c, int64_t ldc, const int32_t* out) {
-  for_each_strip<T>(width, [=](int64_t column, int vecs) {
-    const auto strip = vecs == PCPT_STRIP ? product_strip<T, PCPT_STRIP>
-                       : vecs == 2        ? product_strip<T, 2>
-                                          : product_strip<T, 1>;
-    strip(rows, a, lda, in, depth, b + column, ldb, c + column, ldc, out);
-  });
+  constexpr int columns = VECS * Simd<T>::lanes;
+  for (; width >= columns; width -= columns, b += columns, c += columns)
+    product_strip<T, VECS>(rows, a, lda, in, depth, b, ldb, c, ldc, out);
+  if constexpr (VECS > 1)
+    if (width > 0) products<T, VECS - 1>(rows, a, lda, in, depth, b, ldb, width, c, ldc, out);
 }
 
-template <typename T>
+template <typename T, int VECS = PCPT_STRIP>
 void outer_products(int64_t rows, const T* a, int64_t lda, const int32_t* in, const T* b,
                     int64_t ldb, int64_t width, const int32_t* out, int64_t pairs, T* target,
                     int64_t ld_target) {
-  for_each_strip<T>(width, [=](int64_t column, int vecs) {
-    const auto strip = vecs == PCPT_STRIP ? outer_strip<T, PCPT_STRIP>
-                       : vecs == 2        ? outer_strip<T, 2>
-                                          : outer_strip<T, 1>;
-    strip(rows, a, lda, in, b + column, ldb, out, pairs, target + column, ld_target);
-  });
+  constexpr int columns = VECS * Simd<T>::lanes;
+  for (; width >= columns; width -= columns, b += columns, target += columns)
+    outer_strip<T, VECS>(rows, a, lda, in, b, ldb, out, pairs, target, ld_target);
+  if constexpr (VECS > 1)
+    if (width > 0)
+      outer_products<T, VECS - 1>(rows, a, lda, in, b, ldb, width, out, pairs, target, ld_target);
 }
 
 // Lane i is a[mask[i]], or b[mask[i] - lanes] where the mask passes the lanes of a.

@@ -132,8 +132,9 @@ class Trainer:
             _log.info("%d of %d steps are done: nothing to do", start, self.config.steps)
             return Finished(start)
         self.method.train()
-        book = Logbook(self.folder, self.config.steps, start) if self.world.rank == 0 else None
         with Interrupts() as interrupts, deterministic(self.world.device):
+            first = self.world.rank == 0
+            book = Logbook(self.folder, self.config.steps, start) if first else None
             try:
                 return self._loop(start, book, interrupts)
             finally:

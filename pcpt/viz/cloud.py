@@ -139,8 +139,9 @@ def splat(
     pixel = (center[:, 1] * width + center[:, 0])[inside]
     centers = torch.full((height * width,), _NOTHING)
     centers.scatter_reduce_(0, pixel, key[inside], "amin")
-    by_point = torch.zeros(len(points)).index_copy(0, drawn, radius)
-    reach = torch.where(centers == _NOTHING, -1.0, by_point[(centers & 0xFFFFFFFF) % len(points)])
+    # empty pixels read the last entry, the reach of no point
+    by_point = torch.full((len(points) + 1,), -1.0).index_copy(0, drawn, radius)
+    reach = by_point[(centers & 0xFFFFFFFF).clamp(max=len(points))]
     nearest = _dilated(centers.view(height, width), reach.view(height, width), margin)
     empty = nearest == _NOTHING
     point_index = torch.where(empty, -1, nearest & 0xFFFFFFFF)
@@ -213,7 +214,9 @@ def disc_sizes(points: Tensor) -> Tensor:
     if len(points) == 0:
         return points.new_zeros(0)
     low, high = _quantiles(points, 0.02, 0.98)
-    cell = max(float((high - low).norm()) / 60, 1e-6)
+    # small enough for detail, large enough to hold several points of a surface
+    share = max(1 / 60, math.sqrt(8 / len(points)))
+    cell = max(share * float((high - low).norm()), 1e-6)
     count = torch.zeros(len(points), dtype=torch.int64)
     # a cell that a surface only grazes holds too few points; in a second grid they lie amid theirs
     for shift in (0.0, 0.5):

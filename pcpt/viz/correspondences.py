@@ -136,6 +136,7 @@ def _visible(pair_points: Tensor, points: Tensor, camera: Camera) -> Tensor:
     u, v = uv.nan_to_num(-1).clamp(-1e6, 1e6).round().long().unbind(1)
     inside = (z > 0) & (u >= 0) & (v >= 0) & (u < camera.width) & (v < camera.height)
     surface = depth[v.clamp(0, camera.height - 1), u.clamp(0, camera.width - 1)].double()
+    surface[surface == 0] = torch.inf  # a gap, nothing in front
     tolerance = 0.02 * z + (float(size.max()) if len(size) else 0.0)
     return inside & (z <= surface + tolerance)
 

@@ -27,7 +27,7 @@ def ring(array: np.ndarray, uv: Tensor, radius: float, color: Color) -> None:
 
 def cross_hair(array: np.ndarray, uv: Tensor, radius: float, color: Color) -> None:
     """A ring with four ticks around pixel (u, v), whose inside stays as it was."""
-    for shade, thickness in ((_OUTLINE, 5), (color, 2)):
+    for shade, thickness in ((_OUTLINE, 4), (color, 2)):
         _circle(array, uv, radius, shade, thickness)
         for du, dv in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             tick = torch.tensor([du, dv]) * radius

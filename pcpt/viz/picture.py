@@ -189,7 +189,7 @@ def text_bar(text: str, width: int, height: int) -> Tensor:
     room = width - 0.6 * height
     taken = label.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width
     if taken > room:
-        label.set_fontsize(size * room / taken)
+        label.set_fontsize(0.94 * size * room / taken)  # hinting widens small letters
     return drawn(figure)
 
 

@@ -174,5 +174,5 @@ def color_bar(limits: tuple[float, float], height: int, width: int = 96) -> Tens
 
 def _marked(picture: Tensor, uv: Tensor) -> Tensor:
     array = to_array(picture)
-    cross_hair(array, uv, max(5.0, array.shape[0] / 45), _MARK)
+    cross_hair(array, uv, max(6.0, array.shape[0] / 45), _MARK)
     return from_array(array)

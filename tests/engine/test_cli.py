@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,11 +10,8 @@ import pytest
 import yaml
 
 from pcpt import cli
-from pcpt.engine.checkpoint import list_checkpoints
-from tests.conftest import REPOSITORY
+from pcpt.engine.checkpoint import list_checkpoints, step_of
 from tests.engine.toy_run import toy_tree
-
-TOY = REPOSITORY / "tests" / "engine" / "toy_run.py"
 
 
 @pytest.fixture
@@ -69,32 +65,55 @@ def test_dry_run_builds_everything_and_writes_nothing(
         assert words in text
 
 
+def start_in_a_group_of_its_own(arguments: list[str], log: Path) -> int:
+    """Runs a command in a forked process, as a shell would; returns its process id."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.setsid()
+            with log.open("w") as stream:
+                sys.stdout = sys.stderr = stream
+                code = cli.main(arguments)
+        finally:
+            os._exit(code)
+    return child
+
+
+def wait_for_lines(path: Path, number: int) -> None:
+    end = time.monotonic() + 60
+    while not path.is_file() or path.read_text().count("\n") < number:
+        assert time.monotonic() < end, "the run does not get on"
+        time.sleep(0.02)
+
+
 def test_signals_to_the_whole_group_save_and_end(config: Path, tmp_path: Path) -> None:
     """As Ctrl-C in a terminal or a batch system's SIGTERM: workers get the signal, too."""
-    arguments = [
-        "train.workers=1",
-        "train.steps=100000",
-        "train.accumulate=3",
-        "method.seconds=.01",
-        f"imports=[{TOY}]",
-    ]
-    command = [sys.executable, str(REPOSITORY / "tools" / "train.py"), str(config), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    words = ["train.workers=1", "train.steps=100000", "train.accumulate=3", "method.seconds=.01"]
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    lines = 0
     for resume, number in (([], signal.SIGTERM), (["--resume", "auto"], signal.SIGINT)):
-        process = subprocess.Popen(
-            [*command, *resume],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("step ")
+        log = tmp_path / f"{number}.log"
+        child = start_in_a_group_of_its_own(["train", str(config), *words, *resume], log)
+        wait_for_lines(metrics, lines + 3)
+        os.killpg(child, number)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + number
+        assert "continue with --resume auto" in log.read_text()
+        lines = metrics.read_text().count("\n")
+        assert step_of(list_checkpoints(tmp_path / "run")[-1]) == lines
+    assert len(list_checkpoints(tmp_path / "run")) == 2
+
+
+def test_a_second_signal_ends_at_once(config: Path, tmp_path: Path) -> None:
+    words = ["train.steps=9", "method.seconds=9"]
+    child = start_in_a_group_of_its_own(["train", str(config), *words], tmp_path / "log")
+    wait_for_lines(tmp_path / "run" / "metrics.jsonl", 0)
+    os.killpg(child, signal.SIGINT)
+    begin, ended, status = time.monotonic(), 0, 0
+    while not ended:
         time.sleep(0.1)
-        os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 128 + number, errors
-        assert "Traceback" not in errors and "continue with --resume auto" in errors
-    saved = [int(p.stem.removeprefix("step_")) for p in list_checkpoints(tmp_path / "run")]
-    assert len(saved) == 2 and 0 < saved[0] < saved[1]
+        os.killpg(child, signal.SIGTERM)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+    assert time.monotonic() - begin < 5, "the step was finished first"
+    assert not list_checkpoints(tmp_path / "run")
