@@ -3,6 +3,7 @@
 config key ``imports``."""
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
@@ -82,7 +83,8 @@ def import_file(name: str) -> None:
         importlib.import_module(name)
         return
     path = Path(name).resolve()
-    module_name = f"pcpt_user_{path.stem}"
+    # the whole path: files of one name in two folders are two modules
+    module_name = f"pcpt_user_{hashlib.sha1(str(path).encode()).hexdigest()}"
     if module_name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(module_name, path)

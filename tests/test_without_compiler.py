@@ -37,7 +37,7 @@ def test_references_give_the_features_of_the_kernels(tmp_path):
     cloud = {"points": torch.rand(2000, 3), "colors": torch.rand(2000, 3)}
     torch.save(cloud, tmp_path / "cloud.pt")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *(str(tmp_path / n) for n in ("model", "cloud.pt", "out.pt"))],
+        [sys.executable, "-c", SCRIPT, *(tmp_path / n for n in ("model", "cloud.pt", "out.pt"))],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -30,6 +30,10 @@ using torch::stable::Tensor;
 template <typename T>
 struct Gemm {
   int lanes;  // columns come in whole vectors of this many
+  // Lists those of `count` output rows that have a neighbour, counted from first_out. Entries
+  // outside the input are as good as absent: a wrong table cannot read foreign memory.
+  int64_t (*find_pairs)(const int32_t* neighbors, int64_t count, int64_t num_in, int64_t first_out,
+                        int32_t* in, int32_t* out);
   // c[out[r]] += a[in[r]] b for each row r; b is (depth, width)
   void (*products)(int64_t rows, const T* a, int64_t lda, const int32_t* in, int64_t depth,
                    const T* b, int64_t ldb, int64_t width, T* c, int64_t ldc, const int32_t* out);
@@ -49,6 +53,7 @@ struct Gemm {
 #define PCPT_STRIP 4
 #define PCPT_FMA_FLOAT _mm512_fmadd_ps
 #define PCPT_FMA_DOUBLE _mm512_fmadd_pd
+#define PCPT_COMPRESS 1
 #include "sparse_gemm.h"
 #pragma GCC pop_options
 
@@ -85,13 +90,15 @@ const Gemm<T>& gemm() {
   return best;
 }
 
-// Sizes of the pieces of work. None changes a result but SEGMENT and CHUNK, which set the order in
-// which a weight gradient is summed.
-constexpr int64_t BLOCK = 512;     // output rows that share a tap's weights, and the cache, at a time
-constexpr int64_t PANEL = 64;      // output columns of a task, a multiple of every vector length
-constexpr int64_t BAND = 64;       // input channels of a task of the weight gradient
-constexpr int64_t SEGMENT = 2048;  // output rows of such a task
+// Sizes of the pieces of work. SEGMENT and CHUNK set the order in which a weight gradient is summed;
+// the others change no result, so they may follow the number of threads.
+constexpr int64_t SEGMENT = 2048;  // output rows summed apart
 constexpr int64_t CHUNK = 64;      // pairs summed in registers before they are added to memory
+constexpr int64_t ROWS = 1024;     // most output rows that share a turned tap
+constexpr int64_t BLOCK = 512;     // output rows that stay in the cache while all taps pass
+constexpr int64_t PANEL = 64;      // output columns of a task: a multiple of every vector length
+constexpr int64_t BAND = 64;       // input channels of a task of the weight gradient
+constexpr int64_t SLACK = 16;      // room that find_pairs needs beyond its pairs
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -111,17 +118,11 @@ struct Cut {
   int64_t length(int64_t piece) const { return std::min(size, total - piece * size); }
 };
 
-// Those of `count` output rows that have a neighbour, counted from `first_out`. Entries outside the
-// input count as absent, so that a wrong table cannot read foreign memory. The arrays hold BLOCK.
-int64_t find_pairs(const int32_t* neighbors, int64_t count, int64_t num_in, int64_t first_out,
-                   int32_t* in, int32_t* out) {
-  int64_t pairs = 0;
-  for (int64_t o = 0; o < count; ++o) {  // without a branch: presence is as good as random
-    in[pairs] = neighbors[o];
-    out[pairs] = static_cast<int32_t>(first_out + o);
-    pairs += neighbors[o] >= 0 && neighbors[o] < num_in;
-  }
-  return pairs;
+// Size of the pieces of `total` that gives every thread a few of them, each in `others` variants.
+int64_t fair_size(int64_t total, int64_t others, int64_t least, int64_t most) {
+  const int64_t threads = torch::stable::get_num_threads();
+  const int64_t tasks = threads > 1 ? 3 * threads : 1;
+  return std::clamp(total * others / tasks, least, most);
 }
 
 // Weights of one tap for some output columns, as (depth, width) rows of whole vectors.
@@ -163,7 +164,8 @@ void convolve(const Tensor& features, const Tensor& weight, const Tensor& neighb
   const int32_t* table = neighbors.const_data_ptr<int32_t>();
   T* out_data = out.mutable_data_ptr<T>();
 
-  const Cut blocks(num_out, BLOCK), panels(columns, PANEL, g.lanes);
+  const Cut panels(columns, PANEL, g.lanes);
+  const Cut blocks(num_out, fair_size(num_out, panels.count, ROWS / 4, ROWS));
   pcpt::for_each_task(blocks.count * panels.count, [&](int64_t task) {
     const int64_t block = task / panels.count, panel = task % panels.count;
     const int64_t first = blocks.begin(block), rows = blocks.length(block);
@@ -174,10 +176,10 @@ void convolve(const Tensor& features, const Tensor& weight, const Tensor& neighb
     const int64_t ld = wide == width ? columns : width;
     for (int64_t r = 0; r < rows; ++r) std::fill_n(sums + r * ld, width, T(0));
 
-    int32_t in_rows[BLOCK], out_rows[BLOCK];
+    int32_t in_rows[ROWS + SLACK], out_rows[ROWS + SLACK];
     for (int64_t k = 0; k < volume; ++k) {
       const int64_t pairs =
-          find_pairs(table + k * num_out + first, rows, num_in, 0, in_rows, out_rows);
+          g.find_pairs(table + k * num_out + first, rows, num_in, 0, in_rows, out_rows);
       if (pairs == 0) continue;
       const auto [tap, ld_tap] = weights.panel(k, left, wide, width, buffer);
       g.products(pairs, in_data, depth, in_rows, depth, tap, ld_tap, width, sums, ld, out_rows);
@@ -214,7 +216,8 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
     grad_data = padded.data();
   }
   // Each segment of rows has a sum of its own; a single one is summed in place.
-  const Cut segments(num_out, SEGMENT), bands(channels, BAND), panels(ld, PANEL, g.lanes);
+  const Cut segments(num_out, SEGMENT), panels(ld, PANEL, g.lanes);
+  const Cut bands(channels, fair_size(channels, segments.count * panels.count, BAND / 4, BAND));
   const int64_t size = volume * channels * ld;
   const bool in_place = segments.count == 1 && ld == columns;
   const std::unique_ptr<T[]> partial(in_place ? nullptr : new T[segments.count * size]);
@@ -231,11 +234,12 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
       for (int64_t r = 0; r < rows; ++r)
         std::fill_n(corner + (k * channels + r) * ld, width, T(0));
 
-    int32_t in_rows[BLOCK], out_rows[BLOCK];
+    int32_t in_rows[BLOCK + SLACK], out_rows[BLOCK + SLACK];
     for (int64_t first = begin; first < end; first += BLOCK) {
       for (int64_t k = 0; k < volume; ++k) {  // all taps of a block: its rows are in the cache
-        const int64_t pairs = find_pairs(table + k * num_out + first, std::min(BLOCK, end - first),
-                                         num_in, first, in_rows, out_rows);
+        const int64_t pairs = g.find_pairs(table + k * num_out + first,
+                                           std::min(BLOCK, end - first), num_in, first, in_rows,
+                                           out_rows);
         for (int64_t p = 0; p < pairs; p += CHUNK)
           g.outer_products(rows, in_data + top, channels, in_rows + p, grad_data + left, ld, width,
                            out_rows + p, std::min(CHUNK, pairs - p), corner + k * channels * ld,

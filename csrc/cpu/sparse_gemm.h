@@ -2,9 +2,9 @@
 //   PCPT_ISA     namespace of this instruction set
 //   PCPT_BYTES   vector register size
 //   PCPT_STRIP   widest strip of columns, in vectors: strip * rows accumulators must fit the file
-// and, where there is a fused multiply-add, PCPT_FMA_FLOAT and PCPT_FMA_DOUBLE. Each block keeps
-// ROWS x VECS accumulators in registers for the whole depth; rows are read where they lie, so
-// nothing is gathered into a buffer first.
+// and, where the set has them, PCPT_FMA_FLOAT and PCPT_FMA_DOUBLE (fused multiply-add), and
+// PCPT_COMPRESS (AVX-512's). Each block keeps ROWS x VECS accumulators in registers for the whole
+// depth; rows are read where they lie, so nothing is gathered into a buffer first.
 namespace PCPT_ISA {
 
 template <typename T>
@@ -203,9 +203,34 @@ void transpose(const T* from, int64_t ld, int64_t rows, int64_t columns, T* to, 
   }
 }
 
+// Without a branch: whether a row has a neighbour is as good as random. Writes up to a vector beyond
+// the pairs found.
+inline int64_t find_pairs(const int32_t* neighbors, int64_t count, int64_t num_in,
+                          int64_t first_out, int32_t* in, int32_t* out) {
+  const uint32_t limit = static_cast<uint32_t>(num_in);  // -1 is far above it
+  int64_t pairs = 0, o = 0;
+#ifdef PCPT_COMPRESS
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (; o + 16 <= count; o += 16) {
+    const __m512i found = _mm512_loadu_si512(neighbors + o);
+    const __m512i row = _mm512_add_epi32(lane, _mm512_set1_epi32(first_out + o));
+    const __mmask16 present = _mm512_cmplt_epu32_mask(found, _mm512_set1_epi32(limit));
+    _mm512_storeu_si512(in + pairs, _mm512_maskz_compress_epi32(present, found));
+    _mm512_storeu_si512(out + pairs, _mm512_maskz_compress_epi32(present, row));
+    pairs += __builtin_popcount(present);
+  }
+#endif
+  for (; o < count; ++o) {
+    in[pairs] = neighbors[o];
+    out[pairs] = static_cast<int32_t>(first_out + o);
+    pairs += static_cast<uint32_t>(neighbors[o]) < limit;
+  }
+  return pairs;
+}
+
 template <typename T>
 Gemm<T> gemm() {
-  return {Simd<T>::lanes, products<T>, outer_products<T>, transpose<T>};
+  return {Simd<T>::lanes, find_pairs, products<T>, outer_products<T>, transpose<T>};
 }
 
 }  // namespace PCPT_ISA
@@ -215,3 +240,4 @@ Gemm<T> gemm() {
 #undef PCPT_STRIP
 #undef PCPT_FMA_FLOAT
 #undef PCPT_FMA_DOUBLE
+#undef PCPT_COMPRESS

@@ -26,7 +26,7 @@ class Batch:
         view_index: (M,) int64, the image of each pair.
         pixel: (M, 2) float32, the pixel (u, v) of each pair in its image.
         names: of the clouds.
-        skipped: "scan/frame: reason" of every broken frame met on the way.
+        skipped: (scan, reason) of every broken frame met on the way.
         number: (number of clouds,) int64, the global sample numbers.
     """
 
@@ -41,7 +41,7 @@ class Batch:
     pixel: Tensor
     number: Tensor
     names: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def num_samples(self) -> int:
@@ -63,7 +63,10 @@ class Batch:
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{n: change(v) if isinstance(v, Tensor) else v for n, v in values.items()})
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = change(value)
+        return Batch(**values)
 
 
 def collate(samples: Sequence[Batch]) -> Batch:

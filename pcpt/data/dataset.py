@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from pcpt import registry
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.skips import SkipLog, first_valid
 from pcpt.data.transforms import (
     AugmentConfig,
     augment_colors,
@@ -129,24 +130,32 @@ class PosedFrames(Dataset[Batch]):
                 del self._cache[next(iter(self._cache))]
         return frame
 
-    def _load(self, index: int, skipped: list[str]) -> tuple[Scan, int, Frame]:
-        """The frame at ``index``, or the next whole one of the split."""
-        for attempt in range(len(self)):
-            place = (index + attempt) % len(self)
-            which = bisect.bisect_right(self.ends, place)
-            scan = self.scans[which]
-            position = place - (self.ends[which - 1] if which else 0)
-            name = self.names[which][position]
+    def _load(self, index: int, skipped: list[tuple[str, str]]) -> tuple[Scan, int, Frame]:
+        """The frame at ``index``, or the next whole one of its scan."""
+        which = bisect.bisect_right(self.ends, index)
+        scan, names = self.scans[which], self.names[which]
+        start = index - (self.ends[which - 1] if which else 0)
+        for position in (*range(start, len(names)), *range(start)):
             try:
-                return scan, position, self._read(scan, name)
+                return scan, position, self._read(scan, names[position])
             except BrokenFrame as error:
-                skipped.append(f"{scan.name}/{name}: {error}")
+                skipped.append((scan.name, str(error)))
         raise ValueError(
-            f"no frame left in split {self.split!r}: all {len(self)} are broken; "
-            f"the last: {skipped[-1]}"
+            f"scan {scan.name}: none of the {len(names)} frames of split {self.split!r} can be "
+            f"used; the first is refused because of {skipped[0][1]}. Mend the scan or take it out "
+            "of data.source.roots"
         )
 
-    def _neighbours(self, scan: Scan, position: int, skipped: list[str]) -> list[Frame]:
+    def check(self, skips: SkipLog) -> None:
+        """Loads one frame of every scan, so that a scan without any is found before a run begins.
+
+        Raises:
+            ValueError: no frame of a scan can be used.
+        """
+        for scan in self.scans:
+            first_valid(scan, skips)
+
+    def _neighbours(self, scan: Scan, position: int, skipped: list[tuple[str, str]]) -> list[Frame]:
         """The further frames that are fused with the one at ``position`` of the split."""
         names = self.names[self.scans.index(scan)]
         steps = [s * sign for s in range(1, len(names)) for sign in (1, -1)]
@@ -159,11 +168,11 @@ class PosedFrames(Dataset[Batch]):
                 try:
                     frames.append(self._read(scan, names[place]))
                 except BrokenFrame as error:
-                    skipped.append(f"{scan.name}/{names[place]}: {error}")
+                    skipped.append((scan.name, str(error)))
         return frames
 
     def __getitem__(self, number: int) -> Batch:
-        skipped: list[str] = []
+        skipped: list[tuple[str, str]] = []
         scan, position, frame = self._load(self._index(number), skipped)
         frames = [frame, *self._neighbours(scan, position, skipped)]
         generator = generator_for(self.seed, number)

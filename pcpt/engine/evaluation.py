@@ -30,8 +30,8 @@ def held_out_batches(
     seen: set[str] = set()
     for number in range(len(dataset)):
         batch = method.collate([dataset[number]])
-        for message in batch.skipped:
-            skips.add(split, message)
+        for scan, reason in batch.skipped:
+            skips.add(scan, reason)
         if batch.names[0] not in seen:  # a broken frame is replaced by one that comes again
             seen.add(batch.names[0])
             yield batch.to(device)
@@ -101,12 +101,18 @@ def comparison(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str
     first = next(iter(figures.values()))
     rows: dict[str, dict[str, float | None]] = {}
     for name in first:
-        if name.startswith(_CHANCE) or "num_" in name:
+        if _CHANCE in name or "num_" in name:
             continue
-        chance = first.get(_CHANCE + name.rpartition("/")[2])
+        chance = first.get(_chance_of(name))
         rows[name] = {"chance": None if chance is None else 100 * chance}
         rows[name] |= {k: 100 * f[name] for k, f in figures.items() if name in f}
     return rows
+
+
+def _chance_of(name: str) -> str:
+    """in_frame/pixel_to_point/recall@1 -> in_frame/chance/recall@1"""
+    group = "in_frame/" if name.startswith("in_frame/") else ""
+    return f"{group}{_CHANCE}{name.rpartition('/')[2]}"
 
 
 def print_comparison(figures: Mapping[str, Mapping[str, float]], title: str) -> None:
@@ -142,7 +148,7 @@ def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
         name = "trained" if len(folders) == 1 else Path(folder).resolve().name
         columns[str(folder) if name in columns else name] = figures["trained"]
     frames = next(iter(columns.values())).get("num_frames", 0)
-    print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates each")
+    print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates")
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

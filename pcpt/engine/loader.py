@@ -1,9 +1,7 @@
 """Batches for the trainer: how long each was waited for, and which frames were skipped."""
 
-import logging
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,28 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pcpt.data.batch import Batch
-
-_log = logging.getLogger(__name__)
-
-
-class SkippedFrames:
-    """Names each skipped frame once in the log, counts all, and sums up at the end."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def note(self, messages: list[str]) -> None:
-        """Takes the messages that came with a batch."""
-        for message in messages:
-            if message not in self.counts:
-                _log.warning("skipped broken frame %s", message)
-            self.counts[message] += 1
-
-    def report(self) -> None:
-        """Sums up in the log, if there was anything."""
-        if self.counts:
-            number, times = len(self.counts), self.counts.total()
-            _log.warning("skipped %d broken frames, %d times in all (named above)", number, times)
+from pcpt.data.skips import SkipLog
 
 
 class Loader:
@@ -43,7 +20,7 @@ class Loader:
         collate: joins samples into a batch.
         sampler: yields the sample numbers of each batch.
         device: where batches go.
-        skipped: told of every frame that was skipped.
+        skips: told of every frame that was skipped.
         workers: processes that load; 0 loads in this one.
     """
 
@@ -54,11 +31,11 @@ class Loader:
         sampler: Sampler[list[int]],
         *,
         device: torch.device,
-        skipped: SkippedFrames,
+        skips: SkipLog,
         workers: int = 0,
     ) -> None:
         self._device = device
-        self._skipped = skipped
+        self._skips = skips
         self._loader = DataLoader(
             dataset,
             batch_sampler=sampler,
@@ -77,7 +54,8 @@ class Loader:
                 return
             batch_on_device = batch.to(self._device)
             seconds = time.perf_counter() - start
-            self._skipped.note(batch.skipped)
+            for scan, reason in batch.skipped:
+                self._skips.add(scan, reason)
             yield batch_on_device, seconds
 
 

@@ -71,6 +71,7 @@ def train(config: RunConfig, resume: str | None = None) -> Finished:
 def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     start = find_checkpoint(config, resume)
     trainer = _trainer(config, build(config, world.device), world)
+    trainer.check_data()
     world.barrier()  # nobody writes before everyone has looked
     if world.rank == 0:
         open_folder(config, start)
@@ -84,6 +85,7 @@ def dry_run(config: RunConfig) -> str:
     device = pick_device(config.device)
     parts = build(config, device)
     trainer = _trainer(config, parts, World(device))
+    trainer.check_data()
     trainer.prepare()
     parts.method.train()
     output = parts.method(next(trainer.first_batches()))

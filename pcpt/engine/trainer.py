@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 from pcpt.choices import check_choice, check_minimum
 from pcpt.data.batch import Batch
 from pcpt.data.sampler import StepSampler
+from pcpt.data.skips import SkipLog
 from pcpt.engine import checkpoint
 from pcpt.engine.distributed import World
 from pcpt.engine.interrupts import Interrupts
-from pcpt.engine.loader import Loader, SkippedFrames
+from pcpt.engine.loader import Loader
 from pcpt.engine.loggers import Logbook, peak_memory_mib
 from pcpt.engine.optim import OptimConfig
 from pcpt.engine.repeatable import deterministic, draw_from
@@ -116,7 +117,13 @@ class Trainer:
             amp=config.amp,
             clip_norm=config.clip_norm,
         )
-        self.skipped = SkippedFrames()
+        self.skips = SkipLog()
+
+    def check_data(self) -> None:
+        """Has a dataset that can tell (``PosedFrames.check``) find scans without a usable frame."""
+        check = getattr(self.dataset, "check", None)
+        if check is not None:
+            check(self.skips)
 
     def fit(self, resume: Path | None = None) -> Finished:
         """Trains from the beginning, or from a checkpoint, to the last step or a signal.
@@ -140,7 +147,8 @@ class Trainer:
             finally:
                 if book:
                     book.close()
-                self.skipped.report()
+                if self.skips.count:
+                    _log.warning("%s (named above)", self.skips.summary())
 
     def prepare(self) -> None:
         """Lets the method see the first batches, the same ones on every rank and attempt."""
@@ -160,7 +168,7 @@ class Trainer:
             self.method.collate,
             sampler,
             device=self.world.device,
-            skipped=self.skipped,
+            skips=self.skips,
             workers=workers,
         )
 

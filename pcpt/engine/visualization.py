@@ -108,8 +108,8 @@ def _tables(folder: Path) -> list[Table]:
     return [
         Table(
             {name: dict(row) for name, row in rows.items()},
-            "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates of the "
-            "frame; within_10cm: the most similar lies that near to the true one; cross_view: the "
+            "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates, of all "
+            "frames or of the same one (in_frame); within_10cm: the most similar lies that near to the true one; cross_view: the "
             "same place found again in another frame by the student's features alone, and by bare "
             "colours as a control.",
             "Held-out frames",

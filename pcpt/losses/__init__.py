@@ -1,5 +1,6 @@
 """Losses: pure functions on tensors."""
 
+from pcpt.losses.gather import gather_with_grad, num_ranks
 from pcpt.losses.pp_nce import pp_nce
 
-__all__ = ["pp_nce"]
+__all__ = ["gather_with_grad", "num_ranks", "pp_nce"]

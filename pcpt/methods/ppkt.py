@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcpt.data.batch import Batch
-from pcpt.engine.distributed import gather_with_grad, num_ranks
-from pcpt.losses import pp_nce
+from pcpt.losses import gather_with_grad, num_ranks, pp_nce
 from pcpt.methods.base import Method, Output
 from pcpt.metrics.pixel_point import evaluate_pixel_point
 from pcpt.ops import sample_pixels
@@ -171,7 +170,7 @@ class PPKT(Method):
             accuracy = (best == torch.arange(len(pairs), device=best.device)).float().sum()
         return Output(
             loss,
-            {"accuracy": accuracy / max(1, len(pairs)), "pairs": float(len(pairs))},
+            {"accuracy": accuracy / max(1, len(pairs)), "num_pairs": float(len(pairs))},
         )
 
     def _contrast(self, anchors: Tensor, positives: Tensor, ignored: Tensor | None) -> Tensor:

@@ -17,64 +17,80 @@ SPACING = 0.05
 # Fewer shared places than this make another, easier task.
 MIN_SHARED = 512
 MAX_VIEW_PAIRS = 64
+NUM_DRAWS = 8
+_PAIR_PARTS = ("points", "pixels", "positions")
 
 
 class View(NamedTuple):
-    """What is kept of a held-out frame to compare it with others."""
+    """What is kept of a held-out frame, on the CPU."""
 
     world: Tensor
     kinds: dict[str, Tensor]
+    points: Tensor
+    pixels: Tensor
+    positions: Tensor
 
 
 def evaluate_pixel_point(method: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Retrieval between pixels and points within a frame, and of points between frames.
+    """Retrieval between pixels and points of held-out frames, and of points between frames.
 
     Args:
         method: with ``student``, ``teacher_map``, ``pixel_features`` and ``point_features``.
         batches: one held-out cloud each.
 
     Returns:
-        Means over frames of ``retrieval_report`` with 1,024 candidates, one in each 5 cm cell;
+        ``retrieval_report`` with 1,024 candidates drawn from all frames, mean of 8 draws;
+        ``in_frame/...``, the same with the candidates of one frame, one in each 5 cm cell, mean
+        over frames: the harder task, since they look alike;
         ``cross_view/KIND/recall@k`` over pairs of frames that share at least 512 places, at most 64
         pairs, with KIND ``projected`` and ``decoder`` (the student's two outputs) and ``color``
-        (the points' own colours, the control); ``num_frames`` and ``cross_view/num_pairs``.
+        (the points' own colours, the control);
+        ``num_frames``, ``num_candidates`` and ``cross_view/num_pairs``.
+
+    Raises:
+        ValueError: there is no pair at all.
     """
-    sums: dict[str, float] = defaultdict(float)
-    views: list[View] = []
-    for number, batch in enumerate(batches):
-        voxels, point_to_voxel = method.student.voxels(
-            batch.points, batch.colors, batch.batch_index
-        )
-        decoder = method.student(voxels).features
-        where = batch.world[batch.point_index]
-        chosen = sample_pairs(where, NUM_CANDIDATES, voxel_size=SPACING, seed=number)
-        if not len(chosen):
-            continue
-        point = batch.point_index[chosen]
-        size = (batch.images.shape[2], batch.images.shape[3])
-        pixels = method.pixel_features(
-            method.teacher_map(batch.images), batch.view_index[chosen], batch.pixel[chosen], size
-        )
-        points = method.point_features(decoder, point_to_voxel[point])
-        for name, value in retrieval_report(points, pixels, batch.world[point]).items():
-            sums[name] += value
-        sums["num_frames"] += 1
-        projected = method.point_features(decoder, torch.arange(len(decoder)))
-        views.append(
-            View(
-                batch.world.cpu(),
-                {
-                    "projected": projected[point_to_voxel].cpu(),
-                    "decoder": decoder[point_to_voxel].cpu(),
-                    "color": (batch.colors * 2 - 1).cpu(),
-                },
-            )
-        )
+    views = [view for i, batch in enumerate(batches) if (view := _look(method, batch, i))]
     if not views:
         raise ValueError("no held-out frame has a pair of a pixel and a point; nothing to evaluate")
-    count = sums.pop("num_frames")
-    figures = {name: value / count for name, value in sums.items()}
-    return figures | {"num_frames": count} | evaluate_cross_view(views)
+    pooled = [torch.cat([getattr(v, part) for v in views]) for part in _PAIR_PARTS]
+    draws = []
+    for seed in range(NUM_DRAWS):
+        chosen = sample_pairs(pooled[2], NUM_CANDIDATES, seed=seed)
+        draws.append(retrieval_report(*(part[chosen] for part in pooled)))
+    frames = [retrieval_report(v.points, v.pixels, v.positions) for v in views]
+    return (
+        _mean(draws)
+        | {f"in_frame/{name}": value for name, value in _mean(frames).items()}
+        | {"num_frames": float(len(views))}
+        | evaluate_cross_view(views)
+    )
+
+
+def _look(method: Any, batch: Batch, seed: int) -> View | None:
+    voxels, point_to_voxel = method.student.voxels(batch.points, batch.colors, batch.batch_index)
+    decoder = method.student(voxels).features
+    where = batch.world[batch.point_index]
+    chosen = sample_pairs(where, NUM_CANDIDATES, voxel_size=SPACING, seed=seed)
+    if not len(chosen):
+        return None
+    point = batch.point_index[chosen]
+    size = (batch.images.shape[2], batch.images.shape[3])
+    pixels = method.pixel_features(
+        method.teacher_map(batch.images), batch.view_index[chosen], batch.pixel[chosen], size
+    )
+    projected = method.point_features(decoder, torch.arange(len(decoder), device=decoder.device))
+    kinds = {
+        "projected": projected[point_to_voxel].cpu(),
+        "decoder": decoder[point_to_voxel].cpu(),
+        "color": (batch.colors * 2 - 1).cpu(),
+    }
+    points = projected[point_to_voxel[point]].cpu()
+    return View(batch.world.cpu(), kinds, points, pixels.cpu(), batch.world[point].cpu())
+
+
+def _mean(reports: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(r[name] for r in reports) / len(reports) for name in reports[0]}
 
 
 def evaluate_cross_view(views: list[View]) -> dict[str, float]:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Between equal float32 features rounding moves the cosine by less than 1e-12; features that differ by
-# more than 1 part in 20,000 stay distinct.
+# Between equal float32 features rounding moves the cosine by less than 1e-12; features that
+# differ by more than 1 part in 20,000 stay distinct.
 _TIE = 1e-9
 _ROWS_AT_ONCE = 1024
 

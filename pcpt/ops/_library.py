@@ -18,14 +18,13 @@ except ImportError as error:
     )
 
 
-@torch.compiler.assume_constant_result
-def _covers(name: str, device_type: str) -> bool:
-    key = {"cpu": "CPU", "cuda": "CUDA", "meta": "Meta"}.get(device_type)
-    return (
-        COMPILED
-        and key is not None
-        and torch._C._dispatch_has_kernel_for_dispatch_key(f"pcpt::{name}", key)
-    )
+# A table made once, rather than a question to the dispatcher, which torch.compile could not trace.
+_COVERED = {
+    (name.removeprefix("pcpt::"), device_type)
+    for name in (torch._C._dispatch_get_all_op_names() if COMPILED else [])
+    for device_type, key in (("cpu", "CPU"), ("cuda", "CUDA"))
+    if name.startswith("pcpt::") and torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+}
 
 
 def has_kernel(name: str, tensor: Tensor) -> bool:
@@ -33,4 +32,4 @@ def has_kernel(name: str, tensor: Tensor) -> bool:
 
     Where it has none, the caller runs its PyTorch reference instead.
     """
-    return _covers(name, tensor.device.type)
+    return (name, tensor.device.type) in _COVERED

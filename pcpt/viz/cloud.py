@@ -225,7 +225,7 @@ def disc_sizes(points: Tensor) -> Tensor:
         _, index, in_cell = torch.unique(key, return_inverse=True, return_counts=True)
         count = torch.maximum(count, in_cell[index])
     step = cell / count.double().sqrt()
-    return 2.0 * step.clamp(max=float(_quantiles(step, 0.95)[0]))  # stray points stay small
+    return 2.5 * step.clamp(max=float(_quantiles(step, 0.95)[0]))  # stray points stay small
 
 
 def _quantiles(values: Tensor, *shares: float) -> Tensor:

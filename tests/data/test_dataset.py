@@ -5,6 +5,7 @@ import torch
 
 from pcpt.data.batch import Batch, collate
 from pcpt.data.dataset import DataConfig, PosedFrames, lift, split_names
+from pcpt.data.skips import SkipLog
 from pcpt.data.transforms import AugmentConfig
 from tests.data.recordings import HEIGHT, WIDTH, MemoryScan, MemorySource
 
@@ -75,14 +76,17 @@ def test_a_broken_frame_is_replaced_by_the_next_and_named():
     for number in range(6):
         sample = data[number]
         assert sample.names[0] not in ("room0/0002", "room0/0003")
-        names.update({line.split(":")[0]: line for line in sample.skipped})
-    assert set(names) == {"room0/0002", "room0/0003"}
-    assert "cut short" in names["room0/0002"]
+        names.update({reason[:4]: (scan, reason) for scan, reason in sample.skipped})
+    assert set(names) == {"0002", "0003"}
+    assert names["0002"] == ("room0", "0002.png is cut short")
 
 
 def test_no_whole_frame_left_is_an_error():
-    with pytest.raises(ValueError, match="all 3 are broken"):
-        dataset(lengths=(3,), broken=[0, 1, 2])[0]
+    data = dataset(lengths=(3,), broken=[0, 1, 2])
+    with pytest.raises(ValueError, match="scan room0: none of the 3 frames"):
+        data[0]
+    with pytest.raises(ValueError, match="room0: none of its 3 frames"):
+        data.check(SkipLog())
 
 
 def test_pairs_are_exact_in_every_view_of_a_fused_cloud():

@@ -13,12 +13,14 @@ import torch.multiprocessing as multiprocessing
 from torch import nn
 
 from pcpt.data.sampler import StepSampler
+from pcpt.data.skips import SkipLog
 from pcpt.engine.checkpoint import checkpoint_path, load_checkpoint
-from pcpt.engine.distributed import World, connect, gather_with_grad, pick_device
-from pcpt.engine.loader import Loader, SkippedFrames
+from pcpt.engine.distributed import World, connect, pick_device
+from pcpt.engine.loader import Loader
 from pcpt.engine.run import build, train
 from pcpt.engine.step import Stepper
 from pcpt.engine.trainer import Finished
+from pcpt.losses import gather_with_grad
 from tests.engine.toy_run import ToyDataset, toy_config
 
 CPU = torch.device("cpu")
@@ -116,9 +118,7 @@ def _take_steps(folder: Path, world: World, batch_size: int) -> list[torch.Tenso
     method = build(config).method
     stepper = Stepper(method, config.optim, world, seed=0, num_steps=3, accumulate=2)
     sampler = StepSampler(batch_size, accumulate=2, rank=world.rank, num_ranks=world.size, stop=3)
-    loader = iter(
-        Loader(ToyDataset(0, 0), method.collate, sampler, device=CPU, skipped=SkippedFrames())
-    )
+    loader = iter(Loader(ToyDataset(0, 0), method.collate, sampler, device=CPU, skips=SkipLog()))
     for number in range(3):
         stepper.step(number, loader)
     gradients = [p.grad for p in stepper.parameters if p.grad is not None]

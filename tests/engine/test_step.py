@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pcpt.data.sampler import StepSampler
+from pcpt.data.skips import SkipLog
 from pcpt.engine.distributed import World
-from pcpt.engine.loader import Loader, SkippedFrames
+from pcpt.engine.loader import Loader
 from pcpt.engine.run import build, train
 from pcpt.engine.step import Stepper
 from tests.engine.toy_run import ToyDataset, toy_config
@@ -33,7 +34,7 @@ def make(
         clip_norm=clip_norm,
     )
     sampler = StepSampler(batch_size, accumulate=accumulate, stop=9)
-    loader = Loader(ToyDataset(0, 0), method.collate, sampler, device=CPU, skipped=SkippedFrames())
+    loader = Loader(ToyDataset(0, 0), method.collate, sampler, device=CPU, skips=SkipLog())
     return stepper, iter(loader)
 
 

@@ -23,7 +23,7 @@ class ToyBatch:
 
     x: Tensor
     number: Tensor
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def num_samples(self) -> int:
@@ -44,7 +44,7 @@ class ToyDataset(Dataset[ToyBatch]):
     def __getitem__(self, number: int) -> ToyBatch:
         generator = torch.Generator().manual_seed(1000 * self.seed + number)
         broken = self.broken_every and number % self.broken_every == 0
-        skipped = [f"scan/{number % 4}: depth is all zero"] if broken else []
+        skipped = [("scan", f"{number % 4}.png: depth is all zero")] if broken else []
         return ToyBatch(
             torch.randn(1, 4, generator=generator), torch.tensor([number]), skipped=skipped
         )

@@ -122,7 +122,7 @@ def test_the_teacher_is_in_no_checkpoint_and_no_optimizer_but_follows_to():
 
 def test_fewer_pairs_than_asked_for_are_taken_as_they_are():
     method, batch = make_method(pairs=100_000, pair_per_voxel=False), make_batch()
-    assert method(batch).logs["pairs"] == batch.num_pairs
+    assert method(batch).logs["num_pairs"] == batch.num_pairs
 
 
 def test_no_pairs_give_a_zero_loss_with_a_gradient():
