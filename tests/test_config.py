@@ -8,6 +8,7 @@ import yaml
 from torch import nn
 
 from pcpt import config, registry
+from tests.conftest import REPOSITORY
 
 BASE = {
     "run": "runs/x",
@@ -195,3 +196,9 @@ def test_changed_keys() -> None:
     before = {"a": {"b": 1, "c": [1]}, "d": 2}
     after = {"a": {"b": 3, "c": [1]}, "e": 4}
     assert config.changed_keys(before, after) == ["a.b: 1 -> 3", "d: 2 -> None", "e: None -> 4"]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=str)
+def test_every_shipped_config_loads(path: Path) -> None:
+    loaded = config.load_config([path])
+    assert config.make_config(config.to_tree(loaded)) == loaded

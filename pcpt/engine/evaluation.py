@@ -111,8 +111,8 @@ def comparison(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str
 
 def _chance_of(name: str) -> str:
     """in_frame/pixel_to_point/recall@1 -> in_frame/chance/recall@1"""
-    group = "in_frame/" if name.startswith("in_frame/") else ""
-    return f"{group}{_CHANCE}{name.rpartition('/')[2]}"
+    first, *_, last = name.split("/")
+    return f"{first}/{_CHANCE}{last}" if first in ("in_frame", "cross_view") else _CHANCE + last
 
 
 def print_comparison(figures: Mapping[str, Mapping[str, float]], title: str) -> None:

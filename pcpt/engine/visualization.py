@@ -1,6 +1,7 @@
 """The report of a run: figures, pictures of held-out frames, loss curve, configuration."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def visualize_run(
     records = _records(Path(folder) / "metrics.jsonl")
     if records:
         pictures["loss"] = Figure(
-            loss_curve(records), "Contrastive loss of the training batches.", "Training"
+            loss_curve(records, levels=_guessing(records)),
+            "Contrastive loss of the training batches.",
+            "Training",
         )
     for name, figure in pictures.items():
         save_png(out / f"{name}.png", figure.picture)
@@ -87,6 +90,11 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
+def _guessing(records: list[dict[str, Any]]) -> dict[str, float]:
+    pairs = records[-1].get("num_pairs", 0)
+    return {"guessing": math.log(pairs)} if pairs > 1 else {}
+
+
 def _facts(
     config: RunConfig, parts: Any, records: list[dict[str, Any]]
 ) -> dict[str, str | int | float | None]:
@@ -108,10 +116,10 @@ def _tables(folder: Path) -> list[Table]:
     return [
         Table(
             {name: dict(row) for name, row in rows.items()},
-            "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates, of all "
-            "frames or of the same one (in_frame); within_10cm: the most similar lies that near to the true one; cross_view: the "
-            "same place found again in another frame by the student's features alone, and by bare "
-            "colours as a control.",
+            "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates, from "
+            "all frames or from the same one (in_frame); within_10cm: the most similar lies that "
+            "near to the true one; cross_view: the same place found again in another frame by the "
+            "student's features alone, and by bare colours as control.",
             "Held-out frames",
             ".1f",
         )

@@ -113,5 +113,8 @@ def evaluate_cross_view(views: list[View]) -> dict[str, float]:
             for name, value in scores.items():
                 if name.startswith("recall"):
                     sums[f"cross_view/{kind}/{name}"] += value
+        for name, value in scores.items():  # of the last kind, the same for all
+            if name.startswith("chance"):
+                sums[f"cross_view/{name}"] += value
     used = len(pairs[::step])
     return {name: value / used for name, value in sums.items()} | {"cross_view/num_pairs": used}

@@ -17,7 +17,7 @@ from pcpt.viz.cloud import overview_camera, render_cloud
 from pcpt.viz.correspondences import correspondence_picture, match_picture
 from pcpt.viz.maps import map_rows, upsample_map
 from pcpt.viz.pca import pca_colors
-from pcpt.viz.picture import side_by_side
+from pcpt.viz.picture import grid
 from pcpt.viz.report import Figure
 from pcpt.viz.similarity import similarity_picture, similarity_to
 
@@ -112,7 +112,7 @@ def _features(method: Any, batch: Batch, seen: Mapping[str, Seen], view: Camera)
     image = upsample_map(
         map_colors, height, width, stride=float(teacher.stride), offset=float(teacher.offset)
     )
-    picture = side_by_side(
+    picture = grid(
         [batch.images[0], image.round().to(torch.uint8), *clouds],
         ["image", "teacher", "student, untrained", "student, trained"],
         height=HEIGHT,
