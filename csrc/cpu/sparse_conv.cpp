@@ -1,8 +1,8 @@
 // Sparse convolution over a neighbour table and its weight gradient. The input gradient is the same
 // convolution over the inverse table with transposed weights.
 //
-// Work is cut into tasks whose size depends on the shapes alone and each element of a result is
-// summed by one task in a fixed order, so results do not depend on the number of threads.
+// Every element of a result is summed in an order that depends on the shapes alone, so results do not
+// depend on the number of threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -92,9 +92,10 @@ const Gemm<T>& gemm() {
 
 // Sizes of the pieces of work. SEGMENT and CHUNK set the order in which a weight gradient is summed;
 // the others change no result, so they may follow the number of threads.
-constexpr int64_t SEGMENT = 2048;  // output rows summed apart
+constexpr int64_t SEGMENT = 2048;  // fewest output rows summed apart,
+constexpr int64_t SEGMENTS = 16;   // in at most so many sums
 constexpr int64_t CHUNK = 64;      // pairs summed in registers before they are added to memory
-constexpr int64_t ROWS = 1024;     // most output rows that share a turned tap
+constexpr int64_t ROWS = 1024;     // most output rows that share a transposed tap
 constexpr int64_t BLOCK = 512;     // output rows that stay in the cache while all taps pass
 constexpr int64_t PANEL = 64;      // output columns of a task: a multiple of every vector length
 constexpr int64_t BAND = 64;       // input channels of a task of the weight gradient
@@ -104,8 +105,8 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Cuts `total` into equal pieces of at most `most`, but for rounding up to a multiple; nothing is
-// one piece of length 0.
+// Cuts `total` into equal pieces of at most `most`, rounded up to a multiple; the last may be
+// shorter, and nothing is one piece of length 0.
 struct Cut {
   int64_t total, size, count;
 
@@ -118,7 +119,8 @@ struct Cut {
   int64_t length(int64_t piece) const { return std::min(size, total - piece * size); }
 };
 
-// Size of the pieces of `total` that gives every thread a few of them, each in `others` variants.
+// Size of the pieces of `total` that gives every thread a few tasks, of which there are `others` for
+// each piece.
 int64_t fair_size(int64_t total, int64_t others, int64_t least, int64_t most) {
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t tasks = threads > 1 ? 3 * threads : 1;
@@ -216,7 +218,8 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
     grad_data = padded.data();
   }
   // Each segment of rows has a sum of its own; a single one is summed in place.
-  const Cut segments(num_out, SEGMENT), panels(ld, PANEL, g.lanes);
+  const Cut segments(num_out, std::max(SEGMENT, (num_out + SEGMENTS - 1) / SEGMENTS));
+  const Cut panels(ld, PANEL, g.lanes);
   const Cut bands(channels, fair_size(channels, segments.count * panels.count, BAND / 4, BAND));
   const int64_t size = volume * channels * ld;
   const bool in_place = segments.count == 1 && ld == columns;

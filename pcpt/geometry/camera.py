@@ -99,17 +99,16 @@ class Camera:
                 f"depth is {depth.dtype} {tuple(depth.shape)}, the camera takes floating point "
                 f"{(self.height, self.width)} in metres; use .resized() or .cropped() of the camera"
             )
-        device = depth.device
-        pose = self.camera_to_world
-        # The ray of pixel (u, v) is linear in u and v: a row and a column of terms make them all.
-        terms = (pose[:3, :3] @ torch.linalg.inv(self.intrinsics)).to(device)
-        row = torch.arange(self.height, device=device).double()[:, None, None]
-        column = torch.arange(self.width, device=device).double()[:, None]
-        rays = row * terms[:, 1] + (column * terms[:, 0] + terms[:, 2])
-        points = (rays * depth.double()[..., None] + pose[:3, 3].to(device)).float()
         flat = depth.reshape(-1)
         pixel_index = torch.nonzero((flat > 0) & torch.isfinite(flat)).squeeze(1)
-        return points.reshape(-1, 3)[pixel_index], pixel_index
+        row = torch.div(pixel_index, self.width, rounding_mode="floor")
+        column = pixel_index - row * self.width
+        # The ray of pixel (u, v) is linear in u and v.
+        pose = self.camera_to_world.to(depth.device)
+        terms = pose[:3, :3] @ torch.linalg.inv(self.intrinsics).to(depth.device)
+        rays = row[:, None] * terms[:, 1] + (column[:, None] * terms[:, 0] + terms[:, 2])
+        points = rays * flat[pixel_index].double()[:, None] + pose[:3, 3]
+        return points.float(), pixel_index
 
     def resized(self, height: int, width: int) -> "Camera":
         """The camera of the image resampled to ``height`` x ``width`` (half-pixel convention:
