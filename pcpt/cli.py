@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+import pcpt._openmp  # noqa: F401  before torch
+
+# isort: split
 import torch
 
 from pcpt import __version__

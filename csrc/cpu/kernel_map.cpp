@@ -41,7 +41,7 @@ class VoxelTable {
     shift_ = 64 - bits;
     mask_ = (uint64_t(1) << bits) - 1;
     keys_.assign(mask_ + 1, EMPTY);
-    rows_.resize(mask_ + 1);
+    rows_.assign(mask_ + 1, -1);
     for (int64_t row = 0; row < count; ++row) {
       const Voxel voxel(coordinates + 4 * row);
       if (!voxel.inside()) continue;  // the caller has checked; never index by a bad key
@@ -56,10 +56,7 @@ class VoxelTable {
     }
   }
 
-  int32_t find(int64_t key) const {
-    const uint64_t at = slot(key);
-    return keys_[at] == key ? rows_[at] : -1;
-  }
+  int32_t find(int64_t key) const { return rows_[slot(key)]; }  // -1: no such voxel
 
   int64_t duplicate() const { return duplicate_; }  // first row that repeats an earlier one, or -1
 
