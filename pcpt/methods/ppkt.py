@@ -5,9 +5,10 @@ No code was released with the paper. What it leaves open is a key of ``Config``,
 the default beside it.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,22 @@ from pcpt.methods.base import Method, Output
 from pcpt.metrics.pixel_point import evaluate_pixel_point
 from pcpt.ops import sample_pixels
 from pcpt.registry import register
+
+
+class Embedded(NamedTuple):
+    """Embeddings of M pairs.
+
+    Attributes:
+        points: (M, C) unit vectors from the student.
+        pixels: (M, C) unit vectors from the teacher.
+        pairs: (M,) int64, which pairs of the batch they are.
+        seconds: where the time went; on a GPU, the time to launch the work.
+    """
+
+    points: Tensor
+    pixels: Tensor
+    pairs: Tensor
+    seconds: dict[str, float]
 
 
 @register("methods", "ppkt")
@@ -134,17 +151,23 @@ class PPKT(Method):
         """(M, C) unit vectors: the projected features of the student's voxels."""
         return F.normalize(self.student.project(voxel_features[voxel_index]), dim=1)
 
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit embeddings of random pairs: points (M, C), pixels (M, C), and their indices (M,)."""
+    def embed(self, batch: Batch) -> "Embedded":
+        """Unit embeddings of random pairs of the batch."""
+        clock = [time.perf_counter()]
         voxels, point_to_voxel = self.student.voxels(batch.points, batch.colors, batch.batch_index)
         pairs = self.select_pairs(batch, point_to_voxel)
+        clock.append(time.perf_counter())
         features = self.student(voxels).features
         points = self.point_features(features, point_to_voxel[batch.point_index[pairs]])
+        clock.append(time.perf_counter())
         size = (batch.images.shape[2], batch.images.shape[3])
         pixels = self.pixel_features(
             self.teacher_map(batch.images), batch.view_index[pairs], batch.pixel[pairs], size
         )
-        return points, pixels, pairs
+        clock.append(time.perf_counter())
+        names = ("time/voxels", "time/student", "time/teacher")
+        seconds = {name: clock[i + 1] - clock[i] for i, name in enumerate(names)}
+        return Embedded(points, pixels, pairs, seconds)
 
     def _ignored(self, batch: Batch, pairs: Tensor) -> Tensor | None:
         if self.config.ignore_radius <= 0:
@@ -156,7 +179,7 @@ class PPKT(Method):
 
     def forward(self, batch: Batch) -> Output:
         """PP-NCE of a batch; a batch without pairs gives a loss of zero."""
-        points, pixels, pairs = self.embed(batch)
+        points, pixels, pairs, seconds = self.embed(batch)
         ignored = self._ignored(batch, pairs)
         wide = torch.promote_types(points.dtype, torch.float32)
         points, pixels = points.to(wide), pixels.to(wide)
@@ -170,7 +193,7 @@ class PPKT(Method):
             accuracy = (best == torch.arange(len(pairs), device=best.device)).float().sum()
         return Output(
             loss,
-            {"accuracy": accuracy / max(1, len(pairs)), "num_pairs": float(len(pairs))},
+            {"accuracy": accuracy / max(1, len(pairs)), "num_pairs": float(len(pairs)), **seconds},
         )
 
     def _contrast(self, anchors: Tensor, positives: Tensor, ignored: Tensor | None) -> Tensor:

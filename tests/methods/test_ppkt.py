@@ -175,7 +175,7 @@ def test_near_pixels_of_the_same_cloud_are_no_negatives():
 def test_the_symmetric_loss_is_the_mean_of_both_directions():
     method, batch = make_method(symmetric=True), make_batch()
     torch.manual_seed(3)
-    points, pixels, _ = method.embed(batch)
+    points, pixels, *_ = method.embed(batch)
     expected = (pp_nce(points, pixels, 0.04) + pp_nce(pixels, points, 0.04)) / 2
     torch.manual_seed(3)
     assert method(batch).loss.item() == pytest.approx(expected.item(), rel=1e-5)
