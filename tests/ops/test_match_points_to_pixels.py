@@ -16,16 +16,6 @@ SIZES = [0, 1, 7, 33, 1023]
 EYE = torch.eye(4)[None]
 
 
-@pytest.fixture(params=["kernel", "reference"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test through the compiled kernel and through the reference."""
-    if request.param == "kernel" and not COMPILED:
-        pytest.skip("csrc is not built")
-    if request.param == "reference":
-        monkeypatch.setattr(module, "has_kernel", lambda *_: False)
-    return request.param
-
-
 def intrinsics(focal: float = 1.0, u: float = 0.0, v: float = 0.0) -> Tensor:
     return torch.tensor([[[focal, 0, u], [0, focal, v], [0, 0, 1.0]]])
 

@@ -17,16 +17,6 @@ EYE = torch.eye(4)[None]
 UNIT = torch.eye(3)[None]
 
 
-@pytest.fixture(params=["kernel", "reference"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test through the compiled kernel and through the reference."""
-    if request.param == "kernel" and not COMPILED:
-        pytest.skip("csrc is not built")
-    if request.param == "reference":
-        monkeypatch.setattr(module, "has_kernel", lambda *_: False)
-    return request.param
-
-
 def scene(num_points: int) -> tuple[Tensor, Tensor, Tensor]:
     """Points all around three cameras, many outside their images or behind them."""
     generator = torch.Generator().manual_seed(num_points)

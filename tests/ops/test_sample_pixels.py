@@ -25,16 +25,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=["kernel", "reference"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test through the compiled kernel and through the reference."""
-    if request.param == "kernel" and not COMPILED:
-        pytest.skip("csrc is not built")
-    if request.param == "reference":
-        monkeypatch.setattr(module, "has_kernel", lambda *_: False)
-    return request.param
-
-
 def random_case(
     num_pairs: int,
     cells: tuple[int, int],

@@ -14,16 +14,6 @@ module = importlib.import_module("pcpt.ops.voxelize")
 SIZES = [0, 1, 7, 33, 1023]
 
 
-@pytest.fixture(params=["kernel", "reference"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test through the compiled kernel and through the reference."""
-    if request.param == "kernel" and not COMPILED:
-        pytest.skip("csrc is not built")
-    if request.param == "reference":
-        monkeypatch.setattr(module, "has_kernel", lambda *_: False)
-    return request.param
-
-
 def cloud(num_points: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(num_points)
     points = torch.randn(num_points, 3, generator=generator)
