@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-import pcpt._openmp  # noqa: F401  before torch
+from pcpt._process import keep_freed_memory  # before torch, see there
 
 # isort: split
 import torch
@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"pcpt {__version__}")
     parser.add_argument("command", choices=COMMANDS)
     options = parser.parse_args(arguments[:1])
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StandardError()])
     try:
         return COMMANDS[options.command](arguments[1:])
