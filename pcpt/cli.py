@@ -14,7 +14,7 @@ import torch
 
 from pcpt import __version__
 from pcpt.config import load_config
-from pcpt.engine.evaluation import print_metrics, report_runs
+from pcpt.engine.evaluation import print_summary, report_runs
 from pcpt.engine.export import export_student
 from pcpt.engine.run import dry_run
 from pcpt.engine.run import train as train_run
@@ -103,7 +103,7 @@ def visualize(arguments: Sequence[str]) -> int:
         pixel=tuple(options.pixel) if options.pixel else None,
         split=options.split,
     )
-    print_metrics(options.run)
+    print_summary(options.run)
     print(f"report: {path}")
     return 0
 

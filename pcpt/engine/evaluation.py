@@ -115,9 +115,11 @@ def _chance_of(name: str) -> str:
     return f"{first}/{_CHANCE}{last}" if first in ("in_frame", "cross_view") else _CHANCE + last
 
 
-def print_comparison(figures: Mapping[str, Mapping[str, float]], title: str) -> None:
-    """Prints ``comparison`` as a table."""
-    rows = comparison(figures)
+def print_comparison(
+    figures: Mapping[str, Mapping[str, float]], title: str, leave_out: Sequence[str] = ()
+) -> None:
+    """Prints ``comparison`` as a table, without the rows whose names begin with ``leave_out``."""
+    rows = {k: v for k, v in comparison(figures).items() if not k.startswith(tuple(leave_out))}
     table = Table(title=title, title_justify="left")
     table.add_column("percent")
     columns = ["chance", *figures]
@@ -129,14 +131,16 @@ def print_comparison(figures: Mapping[str, Mapping[str, float]], title: str) -> 
     Console().print(table)
 
 
-def print_metrics(folder: str | Path) -> None:
-    """Prints what ``evaluate_run`` wrote of a run, if it has been evaluated."""
+def print_summary(folder: str | Path) -> None:
+    """Prints the main rows of what ``evaluate_run`` wrote of a run, if it has been evaluated."""
     try:
         metrics = read_metrics(folder)
     except FileNotFoundError:
         return
     figures = {name: metrics[name] for name in ("untrained", "trained")}
-    print_comparison(figures, f"{figures['trained'].get('num_frames', 0):.0f} held-out frames")
+    frames = figures["trained"].get("num_frames", 0)
+    details = ("point_to_pixel", "in_frame", "cross_view/projected")
+    print_comparison(figures, f"{frames:.0f} held-out frames", details)
 
 
 def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
