@@ -1,6 +1,7 @@
 """The demo's four commands on the shipped scan, made small, and what follows the export."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,31 @@ def test_mistakes_end_with_status_2_and_the_remedy(run, at_repository, tmp_path,
     assert main(["test", str(tmp_path / "none")]) == 2
     assert main(["export", str(tmp_path / "none"), str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one(run, at_repository, tmp_path, workers):
+    """As if the run had been killed after its second step: the checkpoint of that step is left."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    keys = [*SMALL, "train.checkpoint_every=2", "train.log_every=1", f"train.workers={workers}"]
+    assert main(["train", "configs/demo.yaml", f"run={whole}", *keys]) == 0
+    shutil.copytree(whole, resumed)
+    (resumed / "checkpoints" / "step_00000004.pt").unlink()
+    assert main(["train", "configs/demo.yaml", f"run={resumed}", *keys, "--resume", "auto"]) == 0
+
+    first, second = (
+        torch.load(folder / "checkpoints" / "step_00000004.pt", weights_only=True)
+        for folder in (whole, resumed)
+    )
+    assert first["method"].keys() == second["method"].keys()
+    for name, value in first["method"].items():
+        assert torch.equal(value, second["method"][name]), name
+    for key, state in first["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, second["optimizer"]["state"][key][name]), (key, name)
+
+    def losses(folder):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return [(json.loads(line)["step"], json.loads(line)["loss"]) for line in lines]
+
+    assert losses(resumed) == losses(whole) and len(losses(whole)) == 4
