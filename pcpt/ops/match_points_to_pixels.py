@@ -78,20 +78,7 @@ def match_points_to_pixels(
         tensor([[1., 2.]])
     """
     points = check_points(points)
-    if depth.dim() != 3 or not depth.is_floating_point():
-        raise ValueError(
-            f"depth is {depth.dtype} {tuple(depth.shape)}, expected floating (V, H, W) in metres"
-        )
-    if depth.device != points.device:
-        raise ValueError(f"depth is on {depth.device}, points on {points.device}; move one")
-    for name, value in (
-        ("absolute_tolerance", absolute_tolerance),
-        ("relative_tolerance", relative_tolerance),
-    ):
-        if math.isnan(value) or value < 0:
-            raise ValueError(f"{name} is {value}, expected 0 or more")
-    if not isinstance(border, int) or border < 0:
-        raise ValueError(f"border is {border}, expected a whole number of pixels, 0 or more")
+    _check(points, depth, absolute_tolerance, relative_tolerance, border)
     num_views, depth_size = depth.shape[0], check_size(depth.shape[1:], "depth size")
     color_size = depth_size if color_size is None else check_size(color_size, "color_size")
     if color_intrinsics is None and color_size != depth_size:
@@ -126,6 +113,29 @@ def match_points_to_pixels(
             border,
         )
     )
+
+
+def _check(
+    points: Tensor,
+    depth: Tensor,
+    absolute_tolerance: float,
+    relative_tolerance: float,
+    border: int,
+) -> None:
+    if depth.dim() != 3 or not depth.is_floating_point():
+        raise ValueError(
+            f"depth is {depth.dtype} {tuple(depth.shape)}, expected floating (V, H, W) in metres"
+        )
+    if depth.device != points.device:
+        raise ValueError(f"depth is on {depth.device}, points on {points.device}; move one")
+    for name, value in (
+        ("absolute_tolerance", absolute_tolerance),
+        ("relative_tolerance", relative_tolerance),
+    ):
+        if math.isnan(value) or value < 0:
+            raise ValueError(f"{name} is {value}, expected 0 or more")
+    if not isinstance(border, int) or border < 0:
+        raise ValueError(f"border is {border}, expected a whole number of pixels, 0 or more")
 
 
 def _reference(
