@@ -60,6 +60,10 @@ class OptimConfig:
 def build_optimizer(config: OptimConfig, module: nn.Module) -> Optimizer:
     """The optimizer of a module's trainable parameters.
 
+    The fused implementations, and not for their speed alone: with the plain AdamW of torch 2.13 on
+    two CPU threads, about one process in four rounded the same step on the same gradients
+    differently, so that seeded runs did not repeat.
+
     Raises:
         ValueError: nothing to train.
     """
@@ -80,9 +84,10 @@ def build_optimizer(config: OptimConfig, module: nn.Module) -> Optimizer:
             momentum=config.momentum,
             dampening=config.dampening,
             nesterov=config.nesterov,
+            fused=True,
         )
     betas = (config.betas[0], config.betas[1])
-    return (Adam if config.name == "adam" else AdamW)(groups, lr=config.lr, betas=betas)
+    return (Adam if config.name == "adam" else AdamW)(groups, lr=config.lr, betas=betas, fused=True)
 
 
 def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pcpt.engine.optim import OptimConfig, build_optimizer, learning_rate
+from pcpt.engine.optim import OPTIMIZERS, OptimConfig, build_optimizer, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,9 @@ def test_nothing_to_train_is_an_error() -> None:
 def test_values_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"optim\.{next(iter(options))} is"):
         OptimConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_are_fused_because_others_do_not_repeat_between_processes(name: str) -> None:
+    optimizer = build_optimizer(OptimConfig(name=name), nn.Linear(3, 2))
+    assert all(group["fused"] for group in optimizer.param_groups)
