@@ -158,7 +158,7 @@ class PosedFrames(Dataset[Batch]):
     def _neighbours(self, scan: Scan, position: int, skipped: list[tuple[str, str]]) -> list[Frame]:
         """The further frames that are fused with the one at ``position`` of the split."""
         names = self.names[self.scans.index(scan)]
-        steps = [s * sign for s in range(1, len(names)) for sign in (1, -1)]
+        steps = (s * sign for s in range(1, len(names)) for sign in (1, -1))
         frames: list[Frame] = []
         for step in steps:
             if len(frames) == self.config.views - 1:

@@ -1,6 +1,6 @@
 """PPKT against its definition, its frozen teacher, its open points, and learning at all."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +9,10 @@ from torch import nn
 
 from pcpt.data.batch import collate
 from pcpt.data.dataset import DataConfig, PosedFrames
+from pcpt.data.transforms import rotation_to_z
 from pcpt.losses import pp_nce
 from pcpt.methods.ppkt import PPKT
+from pcpt.metrics.pixel_point import evaluate_pixel_point
 from pcpt.students import SparseUNet
 from pcpt.teachers.base import Teacher
 from tests.data.recordings import HEIGHT, WIDTH, MemorySource
@@ -201,7 +203,7 @@ def test_a_method_for_no_pairs_or_no_projection_is_refused():
         PPKT(PPKT.Config(), student, CellMeans())
 
 
-def test_evaluation_scores_chance_for_nothing_and_all_for_a_perfect_student():
+def test_evaluation_of_an_untrained_method():
     data = PosedFrames(
         DataConfig(
             source=MemorySource.Config(lengths=[8]), image_size=[HEIGHT, WIDTH], held_out=0.5
@@ -219,25 +221,46 @@ def test_evaluation_scores_chance_for_nothing_and_all_for_a_perfect_student():
     assert figures["cross_view/num_pairs"] == 3
     assert figures["cross_view/color/recall@1"] > 0.05
 
-    @dataclass
-    class Same:
-        """Gives pixels and points their own position, as a student that knows everything."""
 
-        student: nn.Module
+class Ray:
+    """Stands in for a method that knows everything: pixels and points give the ray they lie on."""
 
-        def teacher_map(self, images):
-            return images
+    turn = rotation_to_z(torch.tensor([0.0, -1.0, 0.0])).float()  # as samples of the recording
 
-        def pixel_features(self, features, view_index, pixel, size):
-            return pixel - torch.tensor([31.5, 23.5])
+    def __init__(self, blind: bool) -> None:
+        self.blind = blind
+        self.student = self
 
-        def point_features(self, decoder, voxel_index):
-            return torch.zeros(len(voxel_index), 2)
+    def voxels(self, points, colors, batch_index):
+        self.rays = points @ self.turn  # back to the camera's axes
+        return None, torch.arange(len(points))
 
-    from pcpt.metrics.pixel_point import evaluate_pixel_point
+    def __call__(self, voxels):
+        return SimpleNamespace(features=self.rays)
 
-    blind = evaluate_pixel_point(Same(method.student), batches)
-    assert blind["pixel_to_point/recall@10"] == pytest.approx(10 / 1024, rel=1e-6)
+    def teacher_map(self, images):
+        return images
+
+    def pixel_features(self, features, view_index, pixel, size):
+        offset = pixel - torch.tensor([31.5, 23.5])
+        rays = torch.cat([offset / 50, torch.ones(len(pixel), 1)], 1)
+        return torch.zeros_like(rays) if self.blind else rays
+
+    def point_features(self, decoder, voxel_index):
+        return torch.zeros(len(voxel_index), 3) if self.blind else decoder[voxel_index]
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_one_that_knows_everything_scores_all_and_one_that_knows_nothing_chance(blind):
+    config = DataConfig(
+        source=MemorySource.Config(lengths=[8]), image_size=[HEIGHT, WIDTH], held_out=0.5
+    )
+    data = PosedFrames(config, "held_out", 0)
+    figures = evaluate_pixel_point(Ray(blind), [data[n] for n in range(3)])
+    for direction in ("pixel_to_point", "point_to_pixel"):
+        recall = figures[f"in_frame/{direction}/recall@1"]
+        assert recall == pytest.approx(figures["in_frame/chance/recall@1"] if blind else 1.0)
+        assert (figures[f"{direction}/recall@10"] > 0.99) != blind
 
 
 def test_a_random_teacher_is_calibrated_once_before_training():
