@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -7,6 +8,15 @@ import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+if os.environ.get("PCPT_EMULATE_CUDA") == "1":  # see cuda_emulator/build.py
+    _spec = importlib.util.spec_from_file_location(
+        "cuda_emulator_build", Path(__file__).with_name("cuda_emulator") / "build.py"
+    )
+    assert _spec is not None and _spec.loader is not None
+    _build = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(_build)
+    _build.load()
 
 
 def pytest_configure(config: pytest.Config) -> None:
