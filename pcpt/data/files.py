@@ -7,12 +7,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pcpt.data.frame import BrokenFrame
+from pcpt.data.frame import LostPose
 from pcpt.geometry.camera import Camera
 
 # Principal points of real cameras lie near the middle. One that is further off than this share of
 # the image means that the intrinsics were written for another resolution.
 CENTRE_TOLERANCE = 0.2
+
+
+class WrongIntrinsics(ValueError):
+    """Intrinsics whose principal point lies far from the middle of the images.
+
+    Attributes:
+        intrinsics: (3, 3).
+        size: (height, width) of the images.
+    """
+
+    def __init__(self, message: str, intrinsics: Tensor, size: tuple[int, int]) -> None:
+        super().__init__(message)
+        self.intrinsics, self.size = intrinsics, size
 
 
 def expand_roots(source: str, roots: Sequence[str]) -> list[Path]:
@@ -96,14 +109,14 @@ def read_pose(path: Path) -> Tensor:
     """A 4x4 matrix of a text file, row by row: (4, 4) float64, whatever its values.
 
     Raises:
-        BrokenFrame: missing, or not 16 numbers.
+        LostPose: missing, or not 16 numbers.
     """
     try:
         numbers = read_numbers(path)
     except (FileNotFoundError, ValueError) as error:
-        raise BrokenFrame(f"pose {error}") from error
+        raise LostPose(f"pose {error}") from error
     if len(numbers) != 16:
-        raise BrokenFrame(f"pose {path} holds {len(numbers)} numbers, expected 4x4")
+        raise LostPose(f"pose {path} holds {len(numbers)} numbers, expected 4x4")
     return torch.tensor(numbers, dtype=torch.float64).reshape(4, 4)
 
 
@@ -135,7 +148,7 @@ def pinhole(intrinsics: Tensor, size: tuple[int, int], origin: str) -> Camera:
         origin: the file, for messages.
 
     Raises:
-        ValueError: intrinsics that cannot be, or not of images of that size.
+        ValueError: intrinsics that cannot be; WrongIntrinsics: not of images of that size.
     """
     height, width = size
     try:
@@ -145,8 +158,10 @@ def pinhole(intrinsics: Tensor, size: tuple[int, int], origin: str) -> Camera:
     centre_u, centre_v = float(intrinsics[0, 2]), float(intrinsics[1, 2])
     off = max(abs(centre_u / width - 0.5), abs(centre_v / height - 0.5))
     if off > CENTRE_TOLERANCE:
-        raise ValueError(
+        raise WrongIntrinsics(
             f"intrinsics {origin} have their centre at ({centre_u:g}, {centre_v:g}), but images "
-            f"are {width}x{height}: they were written for another size; scale them or re-export"
+            f"are {width}x{height}: they were written for another size; scale them or re-export",
+            intrinsics,
+            size,
         )
     return camera

@@ -23,6 +23,24 @@ COLOR_MODES = ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr")
 SATURATED = 65535  # written by several scanners for "no measurement"
 
 
+class WrongSize(BrokenFrame):
+    """An image of another size than its camera's.
+
+    Attributes:
+        kind: "colour" or "depth".
+        found, expected: (height, width) of the image, and of its camera.
+    """
+
+    def __init__(
+        self, path: Path, kind: str, found: tuple[int, int], expected: tuple[int, int]
+    ) -> None:
+        super().__init__(
+            f"{kind} image {path} is {found[1]}x{found[0]}, its camera is for "
+            f"{expected[1]}x{expected[0]}; re-export the image or correct the camera"
+        )
+        self.kind, self.found, self.expected = kind, found, expected
+
+
 def read_color(path: Path, size: tuple[int, int]) -> Tensor:
     """An 8-bit PNG or JPEG as RGB.
 
@@ -138,10 +156,7 @@ def _header(path: Path, kind: str) -> Iterator[Image.Image]:
 
 def _check_size(path: Path, kind: str, image: Image.Image, size: tuple[int, int]) -> None:
     if (image.height, image.width) != size:
-        raise BrokenFrame(
-            f"{kind} image {path} is {image.width}x{image.height}, its camera is for "
-            f"{size[1]}x{size[0]}; re-export the image or correct the camera"
-        )
+        raise WrongSize(path, kind, (image.height, image.width), size)
 
 
 def _check_depth_mode(path: Path, image: Image.Image) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pcpt.data.files import read_pose
-from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.frame import Frame, LostPose, Scan
 from pcpt.data.images import read_color, read_depth
 from pcpt.geometry.camera import Camera
 
@@ -104,7 +104,7 @@ class RigScan(Scan):
         try:
             color_camera, depth_camera = self._rig.posed(pose)
         except ValueError as error:
-            raise BrokenFrame(f"pose {origin}: {error}") from error
+            raise LostPose(f"pose {origin}: {error}") from error
         image = read_color(self._folder / files.image, (color_camera.height, color_camera.width))
         depth = read_depth(
             self._folder / files.depth,

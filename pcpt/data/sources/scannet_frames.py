@@ -56,6 +56,11 @@ class ScanNetFrames:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return all((path / part).is_dir() for part in ("color", "depth", "pose"))
+
     def open(self) -> list[Scan]:
         """One scan a folder with ``color/``.
 
