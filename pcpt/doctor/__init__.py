@@ -2,7 +2,8 @@
 names what does not, with the evidence and the remedy."""
 
 from pcpt.doctor.diagnosis import VERDICTS, Diagnosis
-from pcpt.doctor.examine import examine
+from pcpt.doctor.examine import Examination, examine
 from pcpt.doctor.open_scan import open_scan
+from pcpt.doctor.report import write_doctor_report
 
-__all__ = ["VERDICTS", "Diagnosis", "examine", "open_scan"]
+__all__ = ["VERDICTS", "Diagnosis", "Examination", "examine", "open_scan", "write_doctor_report"]

@@ -1,8 +1,8 @@
 """Whether colour lies where the scan says: the same place seen from two frames should have the same
 grey, and the colour camera under which it does best is estimated from that.
 
-The measure is 1 - correlation of grey values at corresponding points, mean over pairs of frames whose
-depth agrees; correlation, because exposure changes from frame to frame.
+The measure is 1 - correlation of grey values at corresponding points, mean over pairs of frames
+whose depth agrees; correlation, because exposure changes from frame to frame.
 """
 
 from dataclasses import dataclass, replace
@@ -47,7 +47,6 @@ class ColorCamera:
         seen = points @ pose[:3, :3].T + pose[:3, 3] - torch.stack((x, y, torch.zeros_like(x)))
         z = seen[..., 2].clamp(min=1e-3)
         factor = log_focal.exp()
-        # The principal point is scaled too: images of another size are the usual reason.
         u = seen[..., 0] / z * k[0, 0] * factor + k[0, 2] + right
         v = seen[..., 1] / z * k[1, 1] * factor + k[1, 2] + down
         return torch.stack((u, v), dim=-1)
@@ -66,6 +65,16 @@ class ColorCamera:
         pose[:2, 3] -= torch.tensor([x, y], dtype=torch.float64)
         identity = torch.eye(4, dtype=torch.float64)
         return replace(old, intrinsics=k, camera_to_world=identity), pose
+
+    def applied_to(self, observations: Observations) -> Observations:
+        """The observations of a scan with this colour camera."""
+        camera, pose = self.camera(observations)
+        grey = observations.color_intrinsics.clone()
+        grey[:2, :2] *= self.values[0].exp()
+        grey[:2, 2] += self.values[1:3]
+        return replace(
+            observations, color_camera=camera, color_intrinsics=grey, depth_to_color=pose
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +123,8 @@ class Photometry:
     def __init__(self, observations: Observations) -> None:
         self.observations = observations
         self._blurred: dict[float, Tensor] = {}
+        self._last: tuple[object, ...] = ()
+        self._images: tuple[Tensor, Tensor] | None = None
 
     def disagreement(
         self,
@@ -125,15 +136,27 @@ class Photometry:
     ) -> Tensor:
         """1 - correlation of each pair (M,), nan where too few points fall into both images."""
         count = len(self.observations.grey)
-        images = self.blurred(blur)
+        images = self._images_of(pairs, blur, shift)
         greys, inside = [], pairs.valid
-        for rows, points in ((pairs.first, pairs.here), (pairs.second, pairs.there)):
-            rows = rows + shift
+        for rows, points, image in zip(
+            (pairs.first, pairs.second), (pairs.here, pairs.there), images
+        ):
             pixel = camera.project(self.observations, points)
-            grey, within = _sample(images[rows.clamp(0, count - 1)], pixel)
+            grey, within = _sample(image, pixel)
             greys.append(grey)
-            inside = inside & within & ((rows >= 0) & (rows < count))[:, None]
+            exists = (rows + shift >= 0) & (rows + shift < count)
+            inside = inside & within & exists[:, None]
         return 1 - _correlation(greys[0], greys[1], inside)
+
+    def _images_of(self, pairs: Correspondence, blur: float, shift: int) -> tuple[Tensor, Tensor]:
+        """(M, H, W) images of either frame; kept, as a search asks for the same ones each time."""
+        wanted = (pairs, blur, shift)
+        if self._images is None or self._last != wanted:
+            blurred = self.blurred(blur)
+            last = len(blurred) - 1
+            first, second = ((rows + shift).clamp(0, last) for rows in (pairs.first, pairs.second))
+            self._images, self._last = (blurred[first], blurred[second]), wanted
+        return self._images
 
     def mean(self, *arguments: Any, **options: Any) -> float:
         return float(self.disagreement(*arguments, **options).nanmean())
@@ -160,8 +183,8 @@ class Photometry:
         return min(candidates, key=lambda camera: _or_worst(self.mean(pairs, camera)))
 
     def _descend(self, pairs: Correspondence, start: ColorCamera) -> ColorCamera:
-        # Steps of about a pixel in each value: the focal length moves the image's edge by a pixel at
-        # 1 / half its width, the camera by a pixel at a metre and more.
+        # Steps of about a pixel in each value: the focal length moves the image's edge by a pixel
+        # at 1 / half its width, the camera by a pixel at a metre and more.
         unit = torch.tensor([0.01, 1.0, 1.0, 0.005, 0.005], dtype=torch.float64)
         steps = (start.values / unit).clone().requires_grad_()
         for blur, rate in zip(BLURS, (0.6, 0.3, 0.12)):

@@ -41,9 +41,28 @@ class Diagnosis:
         parts = {"verdict": self.verdict, "evidence": self.evidence, "remedy": self.remedy}
         return json.dumps(rounded(parts), allow_nan=False)
 
+    def text(self) -> str:
+        """For people: the verdict, what it means, and the numbers."""
+        lines = [f"{self.verdict}: {VERDICTS[self.verdict]}"]
+        for title, values in (("remedy", self.remedy), ("evidence", self.evidence)):
+            if values:
+                lines.append(f"{title}:")
+                lines += _lines(rounded(values), "  ")
+        return "\n".join(lines)
+
+
+def _lines(values: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
+
 
 def rounded(value: Any) -> Any:
-    """Floats to 6 significant digits, inf and nan to None (JSON has neither), deep in a structure."""
+    """Floats to 6 significant digits, inf and nan to None as JSON has neither; in any depth."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if abs(value) < float("inf") else None
     if isinstance(value, dict):

@@ -1,6 +1,8 @@
 """One scan, one diagnosis: cheap and certain signs first, then what the images say."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,28 +10,41 @@ import torch
 from pcpt.data.files import WrongIntrinsics
 from pcpt.data.frame import Scan
 from pcpt.data.images import WrongSize
-from pcpt.doctor.color import ColorCamera, Correspondence, Photometry, correspond, displacement
 from pcpt.doctor.color import SHIFTS as COLOR_SHIFTS
+from pcpt.doctor.color import ColorCamera, Correspondence, Photometry, correspond, displacement
 from pcpt.doctor.diagnosis import Diagnosis
 from pcpt.doctor.geometry import Geometry
 from pcpt.doctor.observations import Observations, Unreadable, observe
 from pcpt.doctor.tracking import LOST_SHARE, find_lost_tracking
 
-# Colour is called unregistered if another colour camera lowers the disagreement by this share of it,
+# Colour is called unregistered if another colour camera lowers the disagreement by this share,
 COLOR_MARGIN = 0.3
 COLOR_LEAST = 0.02  # and by this much, on pairs of frames that the camera was not estimated on,
 COLOR_PIXELS = 3.0  # and moves half of the points by more than this, at 640 pixels of width.
+# Focal length and principal point off by one factor, to so much (logarithm), and by at least so
+# much: intrinsics for another size.
+SAME_FACTOR, OTHER_SIZE = 0.07, 0.2
 SHIFT_MARGIN = 0.2  # the same share for colour of another frame
 
 
-def examine(scan: Callable[[], Scan] | Scan) -> tuple[Diagnosis, Observations | None]:
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """Attributes:
+    diagnosis: the verdict with its evidence and remedy.
+    observations: what it rests on; None where the images could not be read.
+    mended: the same with the remedy applied, where it can be.
+    """
+
+    diagnosis: Diagnosis
+    observations: Observations | None = None
+    mended: Observations | None = None
+
+
+def examine(scan: Callable[[], Scan] | Scan) -> Examination:
     """Looks at a scan and says what is wrong with it, or that nothing is.
 
     Args:
         scan: an open scan, or what opens it: some faults show in opening.
-
-    Returns:
-        The diagnosis, and what it rests on (None where the images could not be read).
 
     Raises:
         ValueError: fewer than two frames can be read, and not for a fault that the doctor knows.
@@ -37,43 +52,44 @@ def examine(scan: Callable[[], Scan] | Scan) -> tuple[Diagnosis, Observations | 
     try:
         observations = observe(scan() if callable(scan) else scan)
     except WrongIntrinsics as error:
-        return _wrong_intrinsics(error), None
+        return Examination(_wrong_intrinsics(error))
     except Unreadable as error:
-        return _unreadable(error), None
-    return _diagnose(observations), observations
+        return Examination(_unreadable(error))
+    return _examine(observations)
 
 
-def _diagnose(observations: Observations) -> Diagnosis:
+def _examine(observations: Observations) -> Examination:
     lost, tracking = find_lost_tracking(observations)
     evidence: dict[str, Any] = {"frames": len(observations.names), "tracking": tracking}
     if observations.damaged:
         evidence["damaged_frames"] = observations.damaged[:20]
     if len(observations.wrong_size) > 0.5 * observations.num_looked_at:
-        return _wrong_size(observations.wrong_size)
+        return Examination(_wrong_size(observations.wrong_size), observations)
     if len(observations.lost) > LOST_SHARE * observations.num_looked_at:
-        return Diagnosis("tracking_lost", evidence, _without(observations))
+        return _lost(observations, evidence)
 
     geometry = Geometry(observations)
     reading, mended = geometry.best()
     evidence["depth_agreement"] = geometry.own
     if reading.verdict != "healthy":
         evidence |= {"depth_agreement_mended": mended, **reading.evidence}
-        return Diagnosis(reading.verdict, evidence, reading.remedy)
+        diagnosis = Diagnosis(reading.verdict, evidence, reading.remedy)
+        return Examination(diagnosis, observations, reading.applied_to(observations))
     if lost:
-        return Diagnosis("tracking_lost", evidence, _without(observations))
-    return _diagnose_color(observations, evidence)
+        return _lost(observations, evidence)
+    return _examine_color(observations, evidence)
 
 
-def _diagnose_color(observations: Observations, evidence: dict[str, Any]) -> Diagnosis:
+def _examine_color(observations: Observations, evidence: dict[str, Any]) -> Examination:
     generator = torch.Generator().manual_seed(0)
     pairs = correspond(observations, generator)
     rows = torch.arange(len(pairs.first))
     fit, check = pairs.take(rows[::2]), pairs.take(rows[1::2])
     photometry, unchanged = Photometry(observations), ColorCamera.unchanged()
     now = photometry.mean(check, unchanged)
-    if len(rows) < 4 or not now == now:
+    if len(rows) < 4 or now != now:
         evidence["color"] = "no two frames see the same place, so colour could not be judged"
-        return Diagnosis("healthy", evidence)
+        return Examination(Diagnosis("healthy", evidence), observations)
     camera = photometry.estimate(fit)
     mended = photometry.mean(check, camera)
     moved, moved_most = displacement(observations, pairs, camera)
@@ -89,11 +105,12 @@ def _diagnose_color(observations: Observations, evidence: dict[str, Any]) -> Dia
     }
     if shift != 0 and shifts[shift] < (1 - SHIFT_MARGIN) * shifts[0] and shifts[shift] < mended:
         remedy = {"shift_color_by_frames": shift}
-        return Diagnosis("time_shift", evidence, remedy)
+        return Examination(Diagnosis("time_shift", evidence, remedy), observations)
     pixels = moved / observations.color_camera.width * 640
     if mended < now - max(COLOR_LEAST, COLOR_MARGIN * now) and pixels > COLOR_PIXELS:
-        return _color_fault(observations, camera, evidence)
-    return Diagnosis("healthy", evidence)
+        diagnosis = _color_fault(observations, camera, evidence)
+        return Examination(diagnosis, observations, camera.applied_to(observations))
+    return Examination(Diagnosis("healthy", evidence), observations)
 
 
 def _color_shifts(photometry: Photometry, pairs: Correspondence) -> dict[int, float]:
@@ -110,7 +127,7 @@ def _color_fault(
     observations: Observations, estimate: ColorCamera, evidence: dict[str, Any]
 ) -> Diagnosis:
     camera, depth_to_color = estimate.camera(observations)
-    remedy = {
+    remedy: dict[str, Any] = {
         "color_camera": {
             "width": camera.width,
             "height": camera.height,
@@ -124,14 +141,20 @@ def _color_fault(
         },
         "depth_to_color": depth_to_color.tolist(),
     }
+    factors = (camera.intrinsics / observations.color_camera.intrinsics)[[0, 0, 1], [0, 2, 2]]
+    factor = float(factors.mean())
+    same = float((factors / factor).log().abs().max()) < SAME_FACTOR
+    if same and abs(math.log(factor)) > OTHER_SIZE:
+        remedy["multiply_color_intrinsics_by"] = factor
+        return Diagnosis("intrinsics_size", evidence, remedy)
     return Diagnosis("color_unregistered", evidence, remedy)
 
 
-def _without(observations: Observations) -> dict[str, Any]:
+def _lost(observations: Observations, evidence: dict[str, Any]) -> Examination:
     remedy: dict[str, Any] = {"record_again_or_leave_out": True}
     if observations.lost:
         remedy["frames_without_pose_are_skipped"] = True
-    return remedy
+    return Examination(Diagnosis("tracking_lost", evidence, remedy), observations)
 
 
 def _wrong_intrinsics(error: WrongIntrinsics) -> Diagnosis:

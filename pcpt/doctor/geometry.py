@@ -1,9 +1,9 @@
-"""Faults of poses, depth unit and intrinsics: each is a way of reading the scan, and the reading under
-which neighbouring depth images agree best is the true one."""
+"""Faults of poses, depth unit and intrinsics: each is a way of reading the scan, and the reading
+under which neighbouring depth images agree best is the true one."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,21 @@ class Reading:
     evidence: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     rows: Tensor | None = None
+
+    def applied_to(self, observations: Observations) -> Observations:
+        """The observations of a scan mended so; frames left without a pose keep their own."""
+        poses = self.changes.get("camera_to_world", observations.camera_to_world)
+        if self.rows is not None:
+            poses = torch.where((self.rows >= 0)[:, None, None], poses[self.rows], poses)
+        scale = torch.ones(3, 1, dtype=torch.float64)
+        scale[:2] = self.changes.get("focal_factor", 1.0)
+        return replace(
+            observations,
+            camera_to_world=poses,
+            depth=observations.depth * self.changes.get("depth_factor", 1.0),
+            intrinsics=observations.intrinsics * scale,
+            color_intrinsics=observations.color_intrinsics * scale,
+        )
 
 
 class Geometry:

@@ -1,4 +1,4 @@
-"""What the doctor looks at: depth and grey images of a scan's frames, made small, and its cameras."""
+"""What the doctor looks at: small depth and grey images of a scan's frames, and its cameras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -143,8 +143,7 @@ def _of_one_rig(
     """Frames whose images have the sizes of the first's; the doctor compares images of one kind."""
     kept = []
     for entry in frames:
-        same = all(entry[i].shape == frames[0][i].shape for i in (3, 4))
-        if same:
+        if entry[3].shape == frames[0][3].shape and entry[4].shape == frames[0][4].shape:
             kept.append(entry)
         else:
             damaged.append(f"frame {entry[2].name}: images of another size than the first frame's")

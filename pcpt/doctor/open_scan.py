@@ -28,18 +28,20 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
         raise FileNotFoundError(f"{path} does not exist")
     component = registry.get("datasets", source or _recognise(path))
     plain = [option.removeprefix("data.").removeprefix("source.") for option in options]
-    whole = {"every": 1} if "every" in OmegaConf.structured(component.Config) else {}
+    whole: dict[Any, Any] = (
+        {"every": 1} if "every" in OmegaConf.structured(component.Config) else {}
+    )
     try:
         config: Any = OmegaConf.to_object(
             OmegaConf.merge(
-                OmegaConf.structured(component.Config),
+                known,
                 {"roots": [str(path)], **whole},
                 OmegaConf.from_dotlist(plain),
             )
         )
     except Exception as error:  # OmegaConf has a class for every mistake
-        known = ", ".join(OmegaConf.structured(component.Config))
-        raise ValueError(f"options {plain}: {error}; the source takes {known}") from error
+        keys = ", ".join(known)
+        raise ValueError(f"options {plain}: {error}; the source takes {keys}") from error
     scans = component(config).open()
     if len(scans) != 1:
         names = ", ".join(scan.name for scan in scans[:5])

@@ -27,7 +27,8 @@ def main() -> None:
         for fault in options.faults.split(","):
             for seed in range(options.seeds):
                 start = time.perf_counter()
-                diagnosis, _ = examine(FAULTS[fault](scan, random.Random(f"{fault} {seed}")))
+                ill = FAULTS[fault](scan, random.Random(f"{fault} {seed}"))
+                diagnosis = examine(ill).diagnosis
                 said[fault, diagnosis.verdict] += 1
                 if diagnosis.verdict != fault:
                     print(f"{scan.name} {fault} seed {seed}: {diagnosis.to_json()}", flush=True)
