@@ -28,7 +28,7 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
         raise FileNotFoundError(f"{path} does not exist")
     component = registry.get("datasets", source or _recognise(path))
     plain = [option.removeprefix("data.").removeprefix("source.") for option in options]
-    whole: dict[Any, Any] = (
+XX
         {"every": 1} if "every" in OmegaConf.structured(component.Config) else {}
     )
     try:
