@@ -28,9 +28,8 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
         raise FileNotFoundError(f"{path} does not exist")
     component = registry.get("datasets", source or _recognise(path))
     plain = [option.removeprefix("data.").removeprefix("source.") for option in options]
-XX
-        {"every": 1} if "every" in OmegaConf.structured(component.Config) else {}
-    )
+    known = OmegaConf.structured(component.Config)
+    whole: dict[Any, Any] = {"every": 1} if "every" in known else {}
     try:
         config: Any = OmegaConf.to_object(
             OmegaConf.merge(
