@@ -62,7 +62,7 @@ class SensReader:
             raise FileNotFoundError(f"no such .sens file: {self.path}")
         size = self.path.stat().st_size
         with _open(self.path) as file:
-            self.header, num_frames, start = read_header(file, self.path, size)
+            self.header, num_frames, start = read_header(file, self.path)
             self._offsets, end = _index(file, self.path, size, num_frames, start)
             self.num_imu_frames = _count_imu(file, self.path, size, end)
 

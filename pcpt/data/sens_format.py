@@ -115,7 +115,7 @@ def pack_header(header: SensHeader, num_frames: int = 0) -> bytes:
     return _PREFIX.pack(VERSION, len(name)) + name + fixed
 
 
-def read_header(file: BinaryIO, path: Path, file_size: int) -> tuple[SensHeader, int, int]:
+def read_header(file: BinaryIO, path: Path) -> tuple[SensHeader, int, int]:
     """Reads the header from the start of a file.
 
     Returns:
@@ -132,10 +132,10 @@ def read_header(file: BinaryIO, path: Path, file_size: int) -> tuple[SensHeader,
             f"{path}: version at byte 0 is {version}, expected {VERSION}; it is no .sens file, or "
             "one of another version: convert it with ScanNet's tools"
         )
-    if name_bytes > min(MAX_NAME, file_size):
+    if name_bytes > MAX_NAME:
         raise ValueError(
             f"{path}: sensor's name at byte 4 is announced with {name_bytes} bytes, expected at "
-            f"most {MAX_NAME} in a file of {file_size}; the file is damaged"
+            f"most {MAX_NAME}; the file is damaged"
         )
     name = take(file, path, _PREFIX.size, name_bytes, "the sensor's name")
     start = _PREFIX.size + name_bytes
