@@ -78,6 +78,10 @@ class SensReader:
         values = self._frame(index)
         return int(values[16]), int(values[17])
 
+    def frame_offset(self, index: int) -> int:
+        """The byte at which a frame begins."""
+        return self._place(index)[0]
+
     def color_bytes(self, index: int) -> bytes:
         """The colour image as stored: a JPEG or PNG file, or raw RGB, by the header's word."""
         offset, color_bytes, _ = self._place(index)
