@@ -176,7 +176,6 @@ def _wrong_size(refused: list[WrongSize]) -> Diagnosis:
     first = refused[0]
     factor = [first.found[i] / first.expected[i] for i in (0, 1)]
     evidence = {
-        "image": first.kind,
         "image_size": list(first.found),
         "camera_size": list(first.expected),
         "frames": len(refused),
