@@ -13,6 +13,7 @@ from pcpt._process import keep_freed_memory  # before torch, see there
 import torch
 
 from pcpt import __version__
+from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
 from pcpt.engine.evaluation import print_summary, report_runs
 from pcpt.engine.export import export_student
@@ -113,6 +114,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "visualize": visualize,
     "export": export,
+    "benchmark": benchmark,
 }
 
 
