@@ -1,4 +1,4 @@
-"""The inputs: a real scan with its fused cloud, and a generated room of a known number of voxels."""
+"""The inputs: a real scan with its fused cloud, and a generated room of so many voxels."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -63,8 +63,9 @@ def _goals(result: Result) -> list[tuple[Goal, float | None, bool | None]]:
     found: list[tuple[Goal, float | None, bool | None]] = []
     for goal in result.case.goals:
         value = goal.figure(result)
-        known = result.judged and value is not None
-        found.append((goal, value, goal.met(value) if known else None))
+        found.append(
+            (goal, value, goal.met(value) if result.judged and value is not None else None)
+        )
     return found
 
 

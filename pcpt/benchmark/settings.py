@@ -22,7 +22,7 @@ class Settings:
         quick: tiny inputs and few rounds: checks the benchmark rather than the speed.
         scan: folder of a posed RGB-D scan.
         student: variant of the sparse U-Net.
-        batch: clouds at once.
+        batch: clouds, or frames of ppkt-step, at once.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -40,9 +40,15 @@ class Settings:
         return self.device.type == "cuda"
 
     @property
-    def torch_dtype(self) -> torch.dtype:
-        """Of single convolutions; fp32 unless asked otherwise."""
-        return DTYPES[self.dtype or "fp32"]
+    def conv_dtype(self) -> torch.dtype:
+        """Of sparse convolutions: unless asked otherwise, bf16 on a GPU and fp32 on a CPU."""
+        return DTYPES[self.dtype or ("bf16" if self.on_gpu else "fp32")]
+
+    def room(self) -> tuple[float, int, int]:
+        """Voxel size, voxels a cloud and clouds of the generated rooms that layers and networks
+        get: 4 of 110k voxels at 2 cm on a GPU, more than its caches hold; 1 of 32k at 5 cm else."""
+        size, count, batch = (0.02, 110_000, 4) if self.on_gpu else (0.05, 32_000, 1)
+        return size, self.size(count, 300), self.batch or batch
 
     def rounds(self, usual: int) -> int:
         """Rounds to take where ``usual`` would be right for the part."""

@@ -149,3 +149,19 @@ def _loops(one: Alternative, clock: Clock, sample_seconds: float) -> int:
     clock.seconds(one.call, 0, 1)  # allocates, compiles, fills caches
     once = clock.seconds(one.call, 1, 1)
     return min(MOST_LOOPS, max(1, math.ceil(sample_seconds / max(once, 1e-9))))
+
+
+def kernel_seconds(call: Callable[[int], object], calls: int = 10) -> float:
+    """Mean seconds that a call's kernels and copies take on the GPU, without the host's part.
+
+    Args:
+        call: see ``Alternative``; has run before.
+        calls: to profile.
+    """
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        for number in range(calls):
+            call(number)
+        torch.cuda.synchronize()
+    microseconds = sum(event.self_device_time_total for event in profile.key_averages())
+    return microseconds / 1e6 / calls

@@ -1,8 +1,8 @@
 """Correspondence as Concerto prepares it (Zhang et al., "Concerto: Joint 2D-3D Self-Supervised
-Learning Emerges Spatial Representations", NeurIPS 2025; arXiv 2510.23607; preprocessing of its public
-release): a KD-tree over the whole cloud, made anew for every frame, is asked for the nearest point
-of every back-projected pixel. The release renders its depth from the mesh first; that time is not
-counted here."""
+Learning Emerges Spatial Representations", NeurIPS 2025; arXiv 2510.23607; preprocessing of its
+public release): a KD-tree over the whole cloud, made anew for every frame, is asked for the nearest
+point of every back-projected pixel. The release renders its depth from the mesh first; that time is
+not counted here."""
 
 import numpy as np
 from numpy.typing import NDArray

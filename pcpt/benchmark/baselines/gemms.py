@@ -48,23 +48,27 @@ class Gemms:
         backward: bool,
     ) -> None:
         self._backward = backward
-        self._taps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._taps: list[tuple[Tensor, ...]] = []
         rows = max((max(shape.pairs, default=0) for shape in shapes), default=0)
         buffers: dict[tuple[str, int], Tensor] = {}
 
         def buffer(role: str, width: int) -> Tensor:
             if (role, width) not in buffers:
-                size = (rows, width)
-                buffers[role, width] = torch.randn(size, device=device).to(dtype)
+                buffers[role, width] = torch.randn((rows, width), device=device).to(dtype)
             return buffers[role, width]
 
         for shape in shapes:
             weight = torch.randn(shape.in_channels, shape.out_channels, device=device).to(dtype)
             grad_weight = torch.empty_like(weight)
-            inputs = buffer("in", shape.in_channels)
-            outputs = buffer("out", shape.out_channels)
+            # read and written buffers are apart, so that values stay as they are
+            wide = [
+                buffer("features", shape.in_channels),
+                buffer("grad features", shape.in_channels),
+                buffer("out", shape.out_channels),
+                buffer("grad out", shape.out_channels),
+            ]
             self._taps += [
-                (inputs[:count], weight, outputs[:count], grad_weight)
+                (weight, grad_weight, *(tensor[:count] for tensor in wide))
                 for count in shape.pairs
                 if count
             ]
@@ -72,8 +76,8 @@ class Gemms:
     @torch.no_grad()
     def __call__(self, number: int = 0) -> None:
         """Does all of them once."""
-        for inputs, weight, outputs, grad_weight in self._taps:
-            torch.mm(inputs, weight, out=outputs)
+        for weight, grad_weight, features, grad_features, out, grad_out in self._taps:
+            torch.mm(features, weight, out=out)
             if self._backward:
-                torch.mm(outputs, weight.T, out=inputs)
-                torch.mm(inputs.T, outputs, out=grad_weight)
+                torch.mm(grad_out, weight.T, out=grad_features)
+                torch.mm(features.T, grad_out, out=grad_weight)

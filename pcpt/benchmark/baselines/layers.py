@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pcpt.ops.kernel_map import pack_coordinates
 
-# A layer as a function of its features and weight, in pcpt's row order.
-Layer = Callable[[Tensor, Tensor], Tensor]
+# A layer as a function of features, weight and whether its rows must be in pcpt's order, which
+# need not be so while it is timed.
+Layer = Callable[[Tensor, Tensor, bool], Tensor]
 
 
 @dataclass(frozen=True)
@@ -99,34 +100,31 @@ def spconv_layer(library: Any, task: LayerTask) -> Layer:
     size, width_in, width_out = task.kernel_size, task.in_channels, task.out_channels
     device = task.fine.device
     grid = (task.fine, task.spatial_shape, int(task.fine[:, 0].max()) + 1)
-    options = {"bias": False, "indice_key": "layer"}
     start = library.SparseConvTensor(task.fine.new_ones((len(task.fine), 1)).float(), *grid)
-    into = out_of = slice(None)
+    into: Tensor | slice = slice(None)
+    options = {"bias": False, "indice_key": "layer"}
     with torch.no_grad():  # a first pass makes the pairs, which later layers of a network find
         if task.kind == "submanifold":
+            conv = library.SubMConv3d(width_in, width_out, size, padding=size // 2, **options)
             first = library.SubMConv3d(1, 1, size, padding=size // 2, **options).to(device)
             start.indice_dict = first(start).indice_dict
-            conv = library.SubMConv3d(width_in, width_out, size, padding=size // 2, **options)
+        elif task.kind == "strided":  # these make their pairs each time
+            conv = library.SparseConv3d(width_in, width_out, size, stride=size, bias=False)
         else:
+            conv = library.SparseInverseConv3d(width_in, width_out, size, **options)
             first = library.SparseConv3d(1, 1, size, stride=size, **options).to(device)
-            coarse = first(start)
-            if task.kind == "strided":
-                start.indice_dict = coarse.indice_dict
-                conv = library.SparseConv3d(width_in, width_out, size, stride=size, **options)
-                out_of = rows_of(coarse.indices, task.coarse)
-            else:
-                start = coarse
-                conv = library.SparseInverseConv3d(width_in, width_out, size, **options)
-                into = rows_of(task.coarse, coarse.indices)
+            start = first(start)
+            into = rows_of(task.coarse, start.indices)
     conv = conv.to(device)
 
-    def run(features: Tensor, weight: Tensor) -> Tensor:
+    def run(features: Tensor, weight: Tensor, ordered: bool) -> Tensor:
         cube = weight.reshape(size, size, size, width_in, width_out).permute(4, 0, 1, 2, 3)
-        # a parameter cannot be an expression, but functional_call can put one in its place
         x = start.replace_feature(features[into])
-        return torch.func.functional_call(conv, {"weight": cube.contiguous()}, (x,)).features[
-            out_of
-        ]
+        # a parameter cannot be an expression, but functional_call can put one in its place
+        out = torch.func.functional_call(conv, {"weight": cube.contiguous()}, (x,))
+        if ordered and task.kind == "strided":
+            return out.features[rows_of(out.indices, task.coarse)]
+        return out.features
 
     return run
 
@@ -159,7 +157,7 @@ def minkowski_layer(library: Any, task: LayerTask) -> Layer:
     into = rows(start, task.coarse if transposed else task.fine).argsort()
     out_of = rows(end, task.fine if transposed else task.coarse)
 
-    def run(features: Tensor, weight: Tensor) -> Tensor:
+    def run(features: Tensor, weight: Tensor, ordered: bool) -> Tensor:
         grid = weight.reshape(size, size, size, *weight.shape[1:])
         kernel = grid.transpose(0, 2).reshape(weight.shape).contiguous()
         x = library.SparseTensor(
@@ -167,7 +165,8 @@ def minkowski_layer(library: Any, task: LayerTask) -> Layer:
             coordinate_map_key=start.coordinate_map_key,
             coordinate_manager=manager,
         )
-        return torch.func.functional_call(conv, {"kernel": kernel}, (x,)).F[out_of]
+        out = torch.func.functional_call(conv, {"kernel": kernel}, (x,)).F
+        return out[out_of] if ordered else out
 
     return run
 
@@ -184,7 +183,8 @@ def torchsparse_layer(library: Any, task: LayerTask) -> Layer:
     fine = library.SparseTensor(
         coords=task.fine, feats=task.fine.new_ones((len(task.fine), 1)).float()
     )
-    into = out_of = slice(None)
+    into: Tensor | slice = slice(None)
+    out_of: Tensor | slice = slice(None)
     start = fine
     if task.kind != "submanifold":
         with torch.no_grad():
@@ -194,14 +194,15 @@ def torchsparse_layer(library: Any, task: LayerTask) -> Layer:
         else:
             out_of = rows_of(coarse.coords.int(), task.coarse)
 
-    def run(features: Tensor, weight: Tensor) -> Tensor:
+    def run(features: Tensor, weight: Tensor, ordered: bool) -> Tensor:
         kernel = weight
         if size % 2:
             grid = weight.reshape(size, size, size, *weight.shape[1:])
             kernel = grid.transpose(0, 2).reshape(weight.shape).contiguous()
         x = library.SparseTensor(coords=start.coords, feats=features[into], stride=start.stride)
         x._caches = start._caches
-        return torch.func.functional_call(conv, {"kernel": kernel}, (x,)).feats[out_of]
+        out = torch.func.functional_call(conv, {"kernel": kernel}, (x,)).feats
+        return out[out_of] if ordered else out
 
     return run
 

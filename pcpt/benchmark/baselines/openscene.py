@@ -1,5 +1,5 @@
-"""Correspondence as OpenScene computes it (Peng et al., "OpenScene: 3D Scene Understanding with Open
-Vocabularies", CVPR 2023; arXiv 2211.15654; preprocessing of its public release): each view by
+"""Correspondence as OpenScene computes it (Peng et al., "OpenScene: 3D Scene Understanding with
+Open Vocabularies", CVPR 2023; arXiv 2211.15654; preprocessing of its public release): each view by
 itself, all points projected in float64 by NumPy, a depth test relative to the measured depth."""
 
 import numpy as np

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcpt.sparse import Conv3d, ConvTranspose3d
+from pcpt.sparse import ConvTranspose3d
 from pcpt.students.blocks import BasicBlock, ConvNorm, DownStage, UpStage
 from pcpt.students.sparse_unet import SparseUNet
 
@@ -19,7 +19,10 @@ class _ConvNorm(nn.Module):
         super().__init__()
         conv = block.conv
         size, width_in, width_out = conv.kernel_size, conv.in_channels, conv.out_channels
-        if isinstance(conv, ConvTranspose3d):
+        self.pointwise = size == 1
+        if size == 1:  # a plain product, as pcpt has it
+            self.conv = nn.Linear(width_in, width_out, bias=False)
+        elif isinstance(conv, ConvTranspose3d):
             self.conv = library.SparseInverseConv3d(
                 width_in, width_out, size, indice_key=f"between{level}", bias=False
             )
@@ -28,19 +31,20 @@ class _ConvNorm(nn.Module):
                 width_in, width_out, size, stride=size, indice_key=f"between{level}", bias=False
             )
         else:
-            key = f"within{level}_{size}" if size > 1 else None
+            key = f"within{level}_{size}"
             self.conv = library.SubMConv3d(
                 width_in, width_out, size, padding=size // 2, indice_key=key, bias=False
             )
         grid = conv.weight.detach().reshape(size, size, size, width_in, width_out)
         with torch.no_grad():
-            self.conv.weight.copy_(grid.permute(4, 0, 1, 2, 3))
+            weight = grid.permute(4, 0, 1, 2, 3)
+            self.conv.weight.copy_(weight.flatten(1) if size == 1 else weight)
         self.norm = nn.BatchNorm1d(width_out, block.norm.eps, block.norm.momentum)
         self.norm.load_state_dict(block.norm.state_dict())
         self.relu = block.relu
 
     def forward(self, x: Any) -> Any:
-        x = self.conv(x)
+        x = x.replace_feature(self.conv(x.features)) if self.pointwise else self.conv(x)
         out = self.norm(x.features)
         return x.replace_feature(F.relu(out, inplace=True) if self.relu else out)
 
@@ -104,9 +108,3 @@ class SpconvUNet(nn.Module):
 def _blocks(library: Any, blocks: nn.Sequential, level: int) -> nn.Sequential:
     made = (_Block(library, block, level) for block in blocks if isinstance(block, BasicBlock))
     return nn.Sequential(*made)
-
-
-def supported(student: SparseUNet) -> bool:
-    """Whether every convolution of the student has a counterpart."""
-    convs = [m for m in student.modules() if isinstance(m, (Conv3d, ConvTranspose3d))]
-    return all(conv.dilation == 1 and conv.bias is None for conv in convs)

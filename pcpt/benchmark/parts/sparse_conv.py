@@ -1,4 +1,4 @@
-"""Single sparse convolutions of a U-Net: against plain PyTorch, other libraries and the GEMMs alone."""
+"""Single sparse convolutions of a U-Net: against plain PyTorch, other libraries and their GEMMs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -46,7 +46,6 @@ class Problem:
             module = stride(width_in, width_out, 2, stride=2)
             kernel_map = self.maps.get(1, 2, 2)
             coarse = self.maps.coordinates(2)
-        self.kind = kind
         self.module = module.to(voxels.device, dtype)
         self.weight: Tensor = self.module.get_parameter("weight")
         self.neighbors = kernel_map.inverse if kind == "transposed" else kernel_map.neighbors
@@ -62,7 +61,7 @@ class Problem:
         pairs = tuple((self.neighbors >= 0).sum(1).tolist())
         self.shape = ConvShape(pairs, width_in, width_out)
 
-    def own(self, features: Tensor, weight: Tensor) -> Tensor:
+    def own(self, features: Tensor, weight: Tensor, ordered: bool) -> Tensor:
         """pcpt's layer; its weight is a parameter already."""
         coordinates = self.maps.coordinates(self.stride_in)
         x = SparseTensor(features, coordinates, self.stride_in, self.maps)
@@ -71,20 +70,24 @@ class Problem:
     def plain(self) -> Layer:
         """The same in plain PyTorch, on pairs made beforehand."""
         pairs, num_out = tap_pairs(self.neighbors), self.neighbors.shape[1]
-        return lambda features, weight: gather_multiply_scatter(features, weight, pairs, num_out)
 
-    def call(self, layer: Layer, backward: bool) -> tuple[Tensor, ...]:
+        def run(features: Tensor, weight: Tensor, ordered: bool) -> Tensor:
+            return gather_multiply_scatter(features, weight, pairs, num_out)
+
+        return run
+
+    def call(self, layer: Layer, backward: bool, ordered: bool = True) -> tuple[Tensor, ...]:
         """Output, and both gradients if asked for."""
         if not backward:
             with torch.no_grad():
-                return (layer(self.features, self.weight),)
-        out = layer(self.features, self.weight)
+                return (layer(self.features, self.weight, ordered),)
+        out = layer(self.features, self.weight, ordered)
         return (out.detach(), *torch.autograd.grad(out, (self.features, self.weight), self.grad))
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Layers on a generated room of 32k voxels at 5 cm, forward, and with backward."""
-    voxels = room_voxels(0.05, settings.size(32_000, 300)).to(settings.device)
+    """Layers on generated rooms, forward, and with backward."""
+    voxels = room_voxels(*settings.room()).to(settings.device)
     voxels[:, 1:] -= voxels[:, 1:].amin(0) // 16 * 16  # other libraries want them from 0
     levels = KernelMaps(voxels)
     torch.manual_seed(0)
@@ -92,23 +95,23 @@ def cases(settings: Settings) -> Iterator[Case]:
         stride = 2**level
         at_level = levels.coordinates(stride).clone()
         at_level[:, 1:] //= stride
-        problem = Problem(at_level, kind, width_in, width_out, settings.torch_dtype)
+        problem = Problem(at_level, kind, width_in, width_out, settings.conv_dtype)
         for backward in (False, True):
             yield _case(problem, backward, settings)
 
 
 def _case(problem: Problem, backward: bool, settings: Settings) -> Case:
-    shape, dtype = problem.shape, settings.torch_dtype
+    shape, dtype = problem.shape, settings.conv_dtype
     per_voxel = sum(shape.pairs) / max(1, problem.neighbors.shape[1])
     name = (
-        f"{problem.kind} {shape.in_channels} -> {shape.out_channels}, "
+        f"{problem.task.kind} {shape.in_channels} -> {shape.out_channels}, "
         f"{len(problem.features):,} -> {problem.neighbors.shape[1]:,} voxels, {per_voxel:.1f} taps "
         f"a voxel, {str(dtype).removeprefix('torch.')}, forward{' and backward' * backward}"
     )
     expected = problem.call(problem.own, backward)
 
     def entry(layer: Layer) -> Callable[[int], object]:
-        return lambda number: problem.call(layer, backward)
+        return lambda number: problem.call(layer, backward, ordered=False)
 
     case = Case(
         name,

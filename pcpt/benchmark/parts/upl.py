@@ -29,9 +29,10 @@ def cases(settings: Settings) -> Iterator[Case]:
     features = torch.randn(views, channels, height, width, generator=generator)
     view_index = torch.randint(views, (PAIRS,), generator=generator)
     pixel = torch.rand(PAIRS, 2, generator=generator) * torch.tensor([size[1], size[0]])
-    tensors = (features, view_index, pixel.floor())
+    device = settings.device
+    features, view_index = features.to(device), view_index.to(device)
     for backward in (False, True):
-        yield _case(*(t.to(settings.device) for t in tensors), size, backward, settings)
+        yield _case(features, view_index, pixel.floor().to(device), size, backward, settings)
 
 
 def _case(
