@@ -8,7 +8,13 @@ import torch
 
 from pcpt.benchmark.memory import peak_bytes
 from pcpt.benchmark.settings import Settings
-from pcpt.benchmark.timing import Alternative, Timing, clock_for, time_alternately
+from pcpt.benchmark.timing import (
+    SAMPLE_SECONDS,
+    Alternative,
+    Timing,
+    clock_for,
+    time_alternately,
+)
 
 COPY = "large copy"
 PRODUCT = "large product"
@@ -179,7 +185,10 @@ def measure(case: Case, settings: Settings) -> Result:
     if case.flops:
         timed.append(_product(case.dtype, settings))
     timings = time_alternately(
-        timed, clock_for(settings.device), repeats=settings.rounds(case.repeats)
+        timed,
+        clock_for(settings.device),
+        repeats=settings.rounds(case.repeats),
+        sample_seconds=0.0 if settings.quick else SAMPLE_SECONDS,
     )
     result = Result(case, [], judged=not settings.quick)
     if case.moved_bytes:
