@@ -179,3 +179,23 @@ def test_machine_is_described_and_the_commit_marked(tmp_path: Path) -> None:
     assert len(clean) == 12 and not clean.endswith("+")
     (tmp_path / "file").write_text("two")
     assert commit(tmp_path) == clean + "+"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_gpu_s_cases_run_on_a_cpu_that_says_it_is_one(
+    name: str, office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a part does differently on a GPU, short of events, pinned memory and the profiler."""
+    monkeypatch.setattr(Settings, "on_gpu", property(lambda settings: True))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    for module in ("correspondence", "kernel_map"):
+        profiled = f"pcpt.benchmark.parts.{module}.kernel_seconds"
+        monkeypatch.setattr(profiled, lambda call: call(3) is None or 1e-6)
+    settings = Settings(quick=True, scan=office)
+    for number, case in enumerate(all_parts()[name].cases(settings)):
+        assert case.alternatives[0].name == "pcpt"
+        assert all(found.agrees for found in case.agreements.values()), case.agreements
+        for alternative in case.alternatives:
+            alternative.call(1)
+        if number == 1:  # further cases differ in size alone
+            break
