@@ -8,6 +8,16 @@ from typing import Any
 
 import torch
 
+from pcpt.sparse import KernelMap, KernelMaps
+
+# What makes kernel maps, where it is there: some are made only when they are first read.
+MAPS = [
+    (owner, name, "maps")
+    for owner, names in ((KernelMaps, ("get", "coordinates")), (KernelMap, ("_table", "_plan")))
+    for name in names
+    if hasattr(owner, name)
+]
+
 
 class Stopwatch:
     """Seconds by phase. Within a phase, time spent in another one counts for that one alone.

@@ -28,7 +28,7 @@ def one_map(coordinates: Tensor, offsets: Tensor) -> list[Tensor]:
 
 def all_maps(coordinates: Tensor) -> list[Tensor]:
     """Both directions of every map of a U-Net."""
-    return [side for found in unet_maps(coordinates) for side in found]
+    return [side for found in unet_maps(coordinates) for side in (found.neighbors, found.inverse)]
 
 
 def unet_maps(coordinates: Tensor) -> list[KernelMap]:

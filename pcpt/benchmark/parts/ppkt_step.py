@@ -13,7 +13,7 @@ from pcpt.benchmark.baselines.references import references_only
 from pcpt.benchmark.case import Agreement, Case, Goal
 from pcpt.benchmark.inputs import default_scan, source_of
 from pcpt.benchmark.parts import Part
-from pcpt.benchmark.phases import Stopwatch
+from pcpt.benchmark.phases import MAPS, Stopwatch
 from pcpt.benchmark.settings import Settings
 from pcpt.benchmark.timing import Alternative
 from pcpt.config import RunConfig, make_config
@@ -24,7 +24,6 @@ from pcpt.engine.repeatable import deterministic
 from pcpt.engine.run import build
 from pcpt.engine.step import Stepper
 from pcpt.engine.trainer import Trainer
-from pcpt.sparse import KernelMaps
 
 REFERENCE = "pcpt, PyTorch reference"
 DATA = "data: files, augmentation, back-projection"
@@ -106,8 +105,7 @@ class Training:
             (type(method), "collate", DATA),
             (pcpt.data.dataset, "match_frames", "correspondence"),
             (type(method.student), "voxels", "voxelization"),
-            (KernelMaps, "get", "maps"),
-            (KernelMaps, "coordinates", "maps"),
+            *MAPS,
             (type(method), "teacher_map", "teacher"),
             (type(method.student), "forward", "student forward"),
             (torch.Tensor, "backward", "backward"),

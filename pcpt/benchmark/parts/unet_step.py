@@ -17,11 +17,11 @@ from pcpt.benchmark.case import Agreement, Case, Goal
 from pcpt.benchmark.compare import compare_all
 from pcpt.benchmark.inputs import room_voxels
 from pcpt.benchmark.parts import Part
-from pcpt.benchmark.phases import Stopwatch
+from pcpt.benchmark.phases import MAPS, Stopwatch
 from pcpt.benchmark.settings import Settings
 from pcpt.benchmark.timing import Alternative
 from pcpt.benchmark.unet_layers import LayerRecord, record_layers
-from pcpt.sparse import KernelMaps, SparseTensor
+from pcpt.sparse import SparseTensor
 from pcpt.students import SparseUNet
 
 REFERENCE, GEMMS = "pcpt, PyTorch reference", "GEMMs of its convolutions alone"
@@ -102,12 +102,11 @@ class Step:
     def phases(self, repeats: int) -> dict[str, float]:
         """Median seconds of kernel maps, forward and backward pass."""
         watch = Stopwatch(self.device)
-        maps = [(KernelMaps, name, "maps") for name in ("get", "coordinates")]
         samples: dict[str, list[float]] = {"maps": [], "forward": [], "backward": []}
         for _ in range(repeats):
             watch.seconds.clear()
             forwards = (SparseUNet, "forward", "forward")
-            with watch.around(*maps, forwards, (torch.Tensor, "backward", "backward")):
+            with watch.around(*MAPS, forwards, (torch.Tensor, "backward", "backward")):
                 self.own()
             for name, values in samples.items():
                 values.append(watch.seconds[name])
