@@ -14,6 +14,7 @@ from pcpt._process import keep_freed_memory  # before torch, see there
 import torch
 
 from pcpt import __version__
+from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
 from pcpt.doctor import examine, open_scan, write_doctor_report
 from pcpt.engine.evaluation import print_summary, report_runs
@@ -141,6 +142,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "visualize": visualize,
     "export": export,
     "doctor": doctor,
+    "benchmark": benchmark,
 }
 
 
