@@ -38,22 +38,19 @@ def benchmark(arguments: Sequence[str]) -> int:
         student=options.student,
         batch=options.batch,
     )
+    if options.json not in ("", STDOUT) and not Path(options.json).absolute().parent.is_dir():
+        raise FileNotFoundError(f"--json {options.json}: its folder does not exist")
     with threads(settings.threads):
-        report = _run([parts[name] for name in chosen], settings, options.json == STDOUT)
-    if options.json:
-        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-        if options.json == STDOUT:
-            print(text, end="")
-        else:
-            Path(options.json).write_text(text)
+        _run([parts[name] for name in chosen], settings, options.json)
     return 0
 
 
-def _run(parts: Sequence[Part], settings: Settings, tables_aside: bool) -> dict[str, Any]:
-    stream = sys.stderr if tables_aside else sys.stdout
+def _run(parts: Sequence[Part], settings: Settings, json_path: str) -> None:
+    """Tables as results come; a file after every part, so that a later failure costs one part."""
+    stream = sys.stderr if json_path == STDOUT else sys.stdout
     machine = describe(settings)
     print(heading(machine), file=stream)
-    found = []
+    report: dict[str, Any] = {"machine": machine, "parts": []}
     for part in parts:
         print(f"\n== {part.name}: {part.summary}", file=stream, flush=True)
         results = []
@@ -62,8 +59,15 @@ def _run(parts: Sequence[Part], settings: Settings, tables_aside: bool) -> dict[
             print("\n" + table(result), file=stream, flush=True)
             results.append(to_tree(result))
             del case, result  # its tensors, before the next case makes its own
-        found.append({"part": part.name, "results": results})
-    return {"machine": machine, "parts": found}
+        report["parts"].append({"part": part.name, "results": results})
+        if json_path not in ("", STDOUT):
+            Path(json_path).write_text(_json(report))
+    if json_path == STDOUT:
+        print(_json(report), end="")
+
+
+def _json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
 def _parser(parts: dict[str, Part]) -> argparse.ArgumentParser:

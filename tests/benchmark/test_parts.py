@@ -78,6 +78,8 @@ def test_mistakes_are_told(capsys, tmp_path: Path) -> None:
     assert "absent is not a folder" in capsys.readouterr().err
     assert cli.main(["benchmark", "voxelize", "--quick", "--scan", str(tmp_path)]) == 2
     assert "neither a scan.json" in capsys.readouterr().err
+    assert cli.main(["benchmark", "upl", "--quick", "--json", f"{absent}/figures.json"]) == 2
+    assert "its folder does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["benchmark", "upl", "--repeats", "0"])
     if not torch.cuda.is_available():
