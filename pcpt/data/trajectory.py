@@ -72,7 +72,7 @@ def read_time(path: Path, line: int, word: str) -> float:
 
 
 def read_file_list(path: Path) -> dict[float, str]:
-    """File names by time, from lines ``time name``; of a time that comes twice the last line counts.
+    """File names by time, from lines ``time name``; of lines with the same time the last counts.
 
     Raises:
         FileNotFoundError: no such file.

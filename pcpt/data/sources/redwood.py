@@ -163,7 +163,7 @@ def _pair(folder: Path, depths: list[str], colors: list[str]) -> dict[str, str]:
     if all(match for matches in times for match in matches):
         stamps = [[int(match[1]) for match in matches if match] for matches in times]
         if all(len(set(stamp)) == len(stamp) for stamp in stamps):
-            found = associate(*stamps, MAX_MICROSECONDS)
+            found = associate(stamps[0], stamps[1], MAX_MICROSECONDS)
             return {depths[second]: colors[first] for first, second in found}
     if len(colors) == len(depths):
         return dict(zip(depths, colors))

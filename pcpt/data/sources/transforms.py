@@ -284,13 +284,10 @@ def _world(head: JsonObject, undo: bool) -> _World:
         value = head.get("applied_transform")
         rows = 4 if isinstance(value, list) and len(value) == 4 else 3
         transform[:rows] = head.numbers("applied_transform", (rows, 4))
-        rotation = transform[:3, :3]
+        rotation, last = transform[:3, :3], transform[3].tolist()
         identity = torch.eye(3, dtype=torch.float64)
-        if (
-            not torch.allclose(rotation @ rotation.T, identity, atol=1e-3)
-            or rows == 4
-            and (transform[3].tolist() != [0, 0, 0, 1])
-        ):
+        rigid = torch.allclose(rotation @ rotation.T, identity, atol=1e-3)
+        if not rigid or last != [0, 0, 0, 1]:
             raise head.error("applied_transform", value, "3x4 or 4x4 numbers, a rotation and shift")
         transform = torch.linalg.inv(transform)
     return _World(1 / scale, transform)
