@@ -109,3 +109,74 @@ def write_arkitscenes(folder: Path, num_frames: int = 3, focal_step: float = 0.2
         lines.append(f"{time + 0.0004:.8f} " + " ".join(f"{value:.10f}" for value in numbers))
     (folder / "lowres_wide.traj").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def write_sunrgbd(folder: Path, tilt: float = -0.3, objects: Any = None) -> np.ndarray:
+    """One image of SUN RGB-D, depth a plane at 2 m; returns its tilt (3, 3).
+
+    The tilt turns the camera, which looks down a little, to level: y stays down.
+    """
+    write_color(folder / "image" / "0000103.jpg")
+    millimetres = np.full((HEIGHT, WIDTH), 2000, np.uint16)
+    millimetres[0, :3] = [0, 9000, 8191]
+    stored = (millimetres << 3) | (millimetres >> 13)  # rotated left: the reader rotates right
+    for kind in ("depth", "depth_bfx"):
+        (folder / kind).mkdir(parents=True)
+        cv2.imwrite(str(folder / kind / "0000103.png"), stored)
+    # counted from 1, as Matlab counts
+    np.savetxt(folder / "intrinsics.txt", INTRINSICS + np.array([[0, 0, 1], [0, 0, 1], [0] * 3]))
+    rotation = Rotation.from_rotvec([tilt, 0, 0]).as_matrix()
+    (folder / "extrinsics").mkdir()
+    for name, matrix in (("20140101", np.eye(3)), ("20150101", rotation)):  # the last one counts
+        text = np.hstack([matrix, np.zeros((3, 1))])
+        np.savetxt(folder / "extrinsics" / f"{name}000000.txt", text)
+    (folder / "annotation3Dfinal").mkdir()
+    index = {"date": "", "objects": objects if objects is not None else []}
+    (folder / "annotation3Dfinal" / "index.json").write_text(json.dumps(index))
+    return rotation
+
+
+def sunrgbd_object(
+    name: str, center: tuple[float, float, float], size: tuple[float, float, float], yaw: float
+) -> dict[str, Any]:
+    """A box with z up as the annotation tool keeps it: corners (X, Z) and heights with y down.
+
+    ``size`` is along the heading, across it, and up; the first side of the footprint is the one
+    that the heading points to.
+    """
+    along = np.array([np.cos(yaw), np.sin(yaw)])
+    across = np.array([-np.sin(yaw), np.cos(yaw)])
+    corners = [
+        np.array(center[:2]) + sx * size[0] / 2 * along + sy * size[1] / 2 * across
+        for sx, sy in ((1, -1), (1, 1), (-1, 1), (-1, -1))
+    ]
+    polygon = {
+        "X": [float(corner[0]) for corner in corners],
+        "Z": [float(corner[1]) for corner in corners],
+        "Ymin": -(center[2] + size[2] / 2),
+        "Ymax": -(center[2] - size[2] / 2),
+        "rectangle": 1,
+    }
+    return {"name": name, "polygon": [polygon]}
+
+
+def write_s3dis(
+    folder: Path, room: str = "Area_5/hallway_6", seed: int = 0
+) -> dict[str, np.ndarray]:
+    """A room of three instances; the ceiling holds the known zero byte. Points by file name."""
+    random = np.random.default_rng(seed)
+    clouds = {}
+    for name, count in (("ceiling_1", 40), ("chair_2", 25), ("stairs_1", 10)):
+        xyz = random.uniform(-9, 9, (count, 3)).round(3)
+        clouds[name] = np.hstack([xyz, random.integers(0, 256, (count, 3))])
+        lines = [
+            f"{x:.3f} {y:.3f} {z:.3f} {r:.0f} {g:.0f} {b:.0f}" for x, y, z, r, g, b in clouds[name]
+        ]
+        text = "\n".join(lines).encode()
+        if name == "ceiling_1":
+            head, _, tail = text.rpartition(b" ")
+            text = head + b"\0" + tail  # between the last two colours of the last line
+        path = folder / room / "Annotations" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text + b"\n")
+    return clouds

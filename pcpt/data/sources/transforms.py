@@ -266,7 +266,10 @@ def _lens(keys: JsonObject) -> Lens | None:
     coefficients = [given[key] for key in names]
     if not any(coefficients) and MODELS[model] != "fisheye":
         return None
-    return Lens(MODELS[model], coefficients)
+    try:
+        return Lens(MODELS[model], coefficients)
+    except ValueError as error:
+        raise ValueError(f"{keys.path} {keys.where}: {error}") from error
 
 
 @dataclass(frozen=True)

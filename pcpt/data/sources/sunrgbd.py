@@ -1,0 +1,324 @@
+"""SUN RGB-D (Song et al., CVPR 2015) without Matlab: single images with depth, a vertical, and
+boxes around furniture."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pcpt.data.files import expand_roots, pinhole, read_intrinsics, read_numbers, scan_names
+from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.images import common_size, read_color, read_depth
+from pcpt.data.json_object import JsonObject, read_json
+from pcpt.data.label_set import LabelSet, label_set
+from pcpt.data.poses import rigid
+from pcpt.data.scene import Boxes, Scene, SceneSet
+from pcpt.geometry.camera import Camera
+from pcpt.registry import register
+
+logger = logging.getLogger(__name__)
+
+# id, red, green, blue, name: the classes of VoteNet (Qi et al., ICCV 2019), in its order
+LABELS: LabelSet = label_set(
+    "SUN RGB-D",
+    """
+0 255 187 120 bed
+1 255 152 150 table
+2 140 86 75 sofa
+3 188 189 34 chair
+4 44 160 44 toilet
+5 247 182 210 desk
+6 140 57 197 dresser
+7 146 111 194 night_stand
+8 148 103 189 bookshelf
+9 227 119 194 bathtub
+""",
+)
+# From the annotations' axes (y down, z forward) to those of the toolbox and VoteNet: x right,
+# y forward, z up.
+UPRIGHT = torch.tensor([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
+MAX_TEXT_BYTES = 1 << 16
+MAX_METRES = 1e4
+
+
+@register("datasets", "sunrgbd")
+class SUNRGBD:
+    """Folders with ``image/*.jpg``, ``depth_bfx/*.png``, ``intrinsics.txt``, ``extrinsics/*.txt``
+    and ``annotation3Dfinal/index.json``; each is a scan of one frame, and a scene with boxes.
+
+    The 16 bits of a depth pixel are rotated right by three, then they are millimetres; what is
+    beyond ``max_depth`` becomes ``max_depth``. Depth is registered to colour. The last file of
+    ``extrinsics`` turns the camera upright: the world has its origin in the camera, x right,
+    y forward and z up, as VoteNet's.
+
+    Boxes are those of the ten VoteNet classes: a footprint of corners (X, Z) from Ymin to Ymax, in
+    metres. The size along the heading is the footprint's second side, as in VoteNet's own labels;
+    ``heading`` is counter-clockwise about z (VoteNet's angle is clockwise). Their names lose what
+    follows a colon (``chair:occluded``).
+
+    Checked against public sources: read3dPoints.m, read_3d_pts_general.m and readframeSUNRGBD.m of
+    the toolbox as others republish them (bits, the cap, which extrinsics, axes, boxes), and
+    VoteNet's extraction and utilities (upright axes, sides, heading, classes). The toolbox counts
+    pixels from 1, see ``pixel_center``. Not checked on original files. VoteNet
+    trains on the boxes of SUNRGBDMeta3DBB_v2.mat, which correct some of these; Matlab files are not
+    read.
+    """
+
+    @dataclass
+    class Config:
+        """Attributes:
+        roots: folders of images or any folder above them (``SUNRGBD``), or globs.
+        depth: folder of depth: ``depth_bfx`` (holes filled from neighbouring frames and by
+            cross-bilateral filter) or ``depth`` (as recorded).
+        max_depth: metres at which depth is capped; 0 means nowhere.
+        pixel_center: coordinate of the first pixel's centre in intrinsics.txt: 1 as in the toolbox
+            that the boxes were drawn with, 0 as in OpenCV.
+        held_out: a text file that names folders, one a line, such as the official test set;
+            these are never trained on. What stands before ``SUNRGBD/`` does not matter.
+        """
+
+        name: str = "sunrgbd"
+        roots: list[str] = field(default_factory=list)
+        depth: str = "depth_bfx"
+        max_depth: float = 8.0
+        pixel_center: float = 1.0
+        held_out: str = ""
+
+    def __init__(self, config: Config) -> None:
+        if config.depth not in ("depth_bfx", "depth"):
+            raise ValueError(f"sunrgbd: depth is {config.depth!r}, expected depth_bfx or depth")
+        if not 0 <= config.max_depth < math.inf:
+            raise ValueError(f"sunrgbd: max_depth is {config.max_depth}, expected metres, or 0")
+        self.config = config
+
+    def open(self) -> list[Scan]:
+        """One scan of one frame an image folder; the files are read when the frame is loaded.
+
+        Raises:
+            FileNotFoundError: a root or the list ``held_out`` is not there.
+            ValueError: no image folders below a root, or a list that names none of them.
+        """
+        return list(self._images("all"))
+
+    def scenes(self, split: str) -> "SUNRGBDScenes":
+        """The images of ``train`` (not held out), ``test`` (held out) or ``all`` as scenes.
+
+        Raises:
+            FileNotFoundError, ValueError: as ``open``; ValueError: unknown split, or none in it.
+        """
+        return SUNRGBDScenes(self._images(split))
+
+    def _images(self, split: str) -> "list[SUNRGBDImage]":
+        if split not in ("train", "test", "all"):
+            raise ValueError(f"sunrgbd: split is {split!r}, expected train, test or all")
+        folders: dict[Path, None] = {}
+        for root in expand_roots("sunrgbd", self.config.roots):
+            found = sorted(path.parent for path in root.rglob("intrinsics.txt"))
+            found = [path for path in found if (path / "image").is_dir()]
+            if not found:
+                raise ValueError(f"sunrgbd: no folder with intrinsics.txt and image/ below {root}")
+            folders.update(dict.fromkeys(found))
+        held_out = self._held_out(list(folders))
+        images = [
+            SUNRGBDImage(name, folder, self.config, held_out=folder in held_out)
+            for folder, name in zip(folders, scan_names(list(folders)))
+        ]
+        if split != "all":
+            images = [image for image in images if bool(image.held_out) == (split == "test")]
+        if not images:
+            raise ValueError(f"sunrgbd: split {split!r} is empty; held_out lists the test images")
+        return images
+
+    def _held_out(self, folders: Sequence[Path]) -> set[Path]:
+        if not self.config.held_out:
+            return set()
+        path = Path(self.config.held_out).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"sunrgbd: held_out is {path}, which is no file")
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            listed = {line.strip().strip("/").rpartition("SUNRGBD/")[2] for line in lines} - {""}
+        tails = {}
+        for folder in folders:
+            parts = folder.resolve().parts
+            tails.update({"/".join(parts[-n:]): folder for n in range(1, len(parts))})
+        found = {tails[line] for line in listed if line in tails}
+        if not found:
+            raise ValueError(f"sunrgbd: held_out {path} names none of {len(folders)} image folders")
+        return found
+
+
+class SUNRGBDImage(Scan):
+    """One image folder as a scan of one frame, whose name is the folder's."""
+
+    def __init__(
+        self, name: str, folder: Path, config: SUNRGBD.Config, *, held_out: bool = False
+    ) -> None:
+        self.name = name
+        self.names = [folder.name]
+        self.held_out = frozenset(self.names if held_out else ())
+        self.up = torch.tensor([0, 0, 1], dtype=torch.float64)
+        self.folder, self._config = folder, config
+
+    def load(self, name: str) -> Frame:
+        if name not in self.names:
+            raise ValueError(f"scan {self.name} has no frame {name!r}; its names lists them")
+        image_path = self._first("image", (".jpg", ".png"))
+        depth_path = self._first(self._config.depth, (".png",))
+        try:
+            camera = self._camera(common_size([image_path], "colour"))
+        except (ValueError, FileNotFoundError) as error:
+            raise BrokenFrame(str(error)) from error
+        size = (camera.height, camera.width)
+        try:
+            units = read_depth(depth_path, size, 1.0).to(torch.int32)
+        except ValueError as error:
+            raise BrokenFrame(str(error)) from error
+        metres = rotate_bits(units).float() / 1000
+        if self._config.max_depth:
+            metres = metres.clamp(max=self._config.max_depth)
+        return Frame(name, read_color(image_path, size), metres, camera, camera)
+
+    def _first(self, kind: str, suffixes: tuple[str, ...]) -> Path:
+        folder = self.folder / kind
+        found = [p for p in folder.glob("*") if p.suffix.lower() in suffixes]
+        if not found:
+            raise BrokenFrame(f"{folder} holds no image ({', '.join(suffixes)})")
+        return min(found)
+
+    def _camera(self, size: tuple[int, int]) -> Camera:
+        path = self.folder / "intrinsics.txt"
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise ValueError(f"intrinsics {path} is of {path.stat().st_size} bytes, expected 3x3")
+        intrinsics = read_intrinsics(path)
+        intrinsics[:2, 2] -= self._config.pixel_center
+        tilt = UPRIGHT @ read_tilt(self.folder)
+        return Camera(pinhole(intrinsics, size, str(path)).intrinsics, *size, rigid(tilt, [0] * 3))
+
+
+def rotate_bits(units: Tensor) -> Tensor:
+    """The stored 16 bits of depth (int32) rotated right by three: millimetres, int32."""
+    return (units >> 3) | ((units & 7) << 13)
+
+
+def read_tilt(folder: Path) -> Tensor:
+    """The rotation (3, 3) float64 in the last file of ``extrinsics``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: no 3x3, 3x4 or 4x4 numbers.
+    """
+    paths = sorted((folder / "extrinsics").glob("*.txt"))
+    if not paths:
+        raise FileNotFoundError(f"{folder / 'extrinsics'} holds no *.txt with the camera's tilt")
+    path = paths[-1]
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"extrinsics {path} is of {path.stat().st_size} bytes, expected 3x4")
+    numbers = read_numbers(path)
+    shape = {9: (3, 3), 12: (3, 4), 16: (4, 4)}.get(len(numbers))
+    if shape is None:
+        raise ValueError(f"extrinsics {path} holds {len(numbers)} numbers, expected 3x4")
+    return torch.tensor(numbers, dtype=torch.float64).reshape(shape)[:3, :3]
+
+
+class SUNRGBDScenes(SceneSet):
+    """Images as scenes: the cloud of each in its upright frame, with boxes and without labels of
+    points, which SUN RGB-D has in Matlab files only."""
+
+    def __init__(self, images: Sequence[SUNRGBDImage]) -> None:
+        self.names = [image.name for image in images]
+        self.label_set = LABELS
+        self._images = dict(zip(self.names, images))
+
+    def load(self, name: str) -> Scene:
+        """Reads one image and its boxes.
+
+        Raises:
+            ValueError: unknown name; a file of the image or its annotation that cannot be used.
+        """
+        if name not in self._images:
+            raise ValueError(f"sunrgbd has no scene {name!r}; names lists them")
+        image = self._images[name]
+        try:
+            frame = image.load(image.names[0])
+        except BrokenFrame as error:
+            raise ValueError(f"sunrgbd scene {name}: {error}") from error
+        points, pixel_index = frame.depth_camera.unproject(frame.depth)
+        unlabelled = torch.full((len(points),), -1, dtype=torch.int64)
+        return Scene(
+            name,
+            points,
+            unlabelled,
+            unlabelled.clone(),
+            boxes=read_boxes(image.folder / "annotation3Dfinal" / "index.json"),
+            colors=frame.image.reshape(3, -1).T[pixel_index].contiguous(),
+            up=image.up,
+            split="test" if image.held_out else "",
+        )
+
+
+def read_boxes(path: Path) -> Boxes:
+    """The boxes of the ten classes in an ``annotation3Dfinal/index.json``; none without the file.
+
+    Objects that are null, have no polygon, or whose box has no extent are left out, as in the
+    toolbox.
+
+    Raises:
+        ValueError: not JSON, or an object of another shape; names it.
+    """
+    if not path.is_file():
+        return Boxes.none()
+    objects = JsonObject(read_json(path), path, "").get("objects")
+    if not isinstance(objects, list):
+        raise ValueError(f"{path}: objects is no list")
+    rows = [row for i, value in enumerate(objects) if (row := _box(path, i, value)) is not None]
+    if not rows:
+        return Boxes.none()
+    numbers = torch.tensor([row[1] for row in rows], dtype=torch.float32)
+    labels = torch.tensor([row[0] for row in rows])
+    return Boxes(
+        numbers[:, :3].contiguous(),
+        numbers[:, 3:6].contiguous(),
+        numbers[:, 6].contiguous(),
+        labels,
+        torch.full_like(labels, -1),
+    )
+
+
+def _box(path: Path, index: int, value: Any) -> tuple[int, list[float]] | None:
+    """Class and (cx, cy, cz, dx, dy, dz, heading) of one object, or None."""
+    if value in (None, [], {}):
+        return None
+    item = JsonObject(value, path, f"objects[{index}]")
+    polygons = item.fields.get("polygon")
+    if polygons in (None, []):
+        return None
+    name = item.text("name").partition(":")[0].strip(" _").lower().replace(" ", "_")
+    if name not in LABELS.names:
+        return None
+    if not isinstance(polygons, list):
+        raise item.error("polygon", polygons, "a list")
+    polygon = JsonObject(polygons[0], path, f"objects[{index}].polygon[0]")
+    corners = polygon.fields.get("X")
+    count = len(corners) if isinstance(corners, list) else 0
+    if count < 3:
+        raise polygon.error("X", corners, "three corners or more")
+    x, y = (polygon.numbers(key, (count,)).tolist() for key in ("X", "Z"))
+    low, high = sorted(-float(polygon.numbers(key, ())) for key in ("Ymin", "Ymax"))
+    first = math.hypot(x[1] - x[0], y[1] - y[0])
+    second = math.hypot(x[2] - x[1], y[2] - y[1])
+    box = [(x[0] + x[2]) / 2, (y[0] + y[2]) / 2, (low + high) / 2, second, first, high - low]
+    # the heading points from the middle to the middle of the first side
+    heading = math.atan2((y[0] + y[1]) / 2 - box[1], (x[0] + x[1]) / 2 - box[0])
+    if not all(abs(number) < MAX_METRES for number in box):  # nan too
+        raise ValueError(
+            f"{path}: objects[{index}].polygon[0] gives the box {box}, expected metres"
+        )
+    if not all(size > 0 for size in box[3:]):
+        logger.warning("%s: objects[%d] (%s) has no extent and is left out", path, index, name)
+        return None
+    return LABELS.names.index(name), [*box, heading]
