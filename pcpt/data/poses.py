@@ -70,7 +70,7 @@ def rigid(rotation: Tensor, translation: Sequence[float]) -> Tensor:
     pose[:3, :3] = rotation
     pose[:3, 3] = torch.tensor(list(translation), dtype=torch.float64)
     if not bool(torch.isfinite(pose).all()):
-        raise ValueError(f"position {[*translation]} holds inf or nan (tracking lost?)")
+        raise ValueError(f"rotation or position {[*translation]} holds inf or nan (tracking lost?)")
     return pose
 
 

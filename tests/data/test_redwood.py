@@ -89,14 +89,18 @@ def test_logs(tmp_path: Path) -> None:
     for text, message in (
         ("\n".join([*lines[:7], "1 nan 0 0", *lines[8:]]), "line 6.*inf or nan"),
         ("\n".join([*lines[:7], "1 0 0", *lines[8:]]), "four lines of four numbers"),
-        ("\n".join([*lines[:7], "1 0 0 word", *lines[8:]]), "line 6: .*word"),
-        (good.replace("1\t1\t2", "1\t1\t9"), "is of depth image 9, but there are 3"),
+        ("\n".join([*lines[:7], "1 0 0 word", *lines[8:]]), "line 6: expected four lines of four"),
     ):
         log.write_text(text)
         scan = open_one(root)
         scan.load(scan.names[0])
         with pytest.raises(BrokenFrame, match=message):
             scan.load(scan.names[1])
+    log.write_text(good.replace("1\t1\t2", "1\t1\t9"))  # of an image that is not there
+    assert [name[:7] for name in open_one(root).names] == ["0000001", "0000003"]
+    log.write_text(redwood_item(0, 77))
+    with pytest.raises(ValueError, match=r"none of its 1 poses goes with any of 3 depth images"):
+        open_one(root)
     log.write_text("\n".join(lines[:-2]))  # cut short
     scan = open_one(root)
     scan.load(scan.names[1])

@@ -11,7 +11,8 @@ import torch
 
 from pcpt import registry
 from pcpt.data.frame import BrokenFrame
-from pcpt.data.sources.sunrgbd import SUNRGBD, read_boxes, rotate_bits
+from pcpt.data.scene import SceneSet
+from pcpt.data.sources.sunrgbd import SUNRGBD, SUNRGBDScenes, read_boxes, rotate_bits
 from tests.data.foreign_scans import sunrgbd_object, write_sunrgbd
 from tests.data.test_posed_sources import open_scans
 from tests.data.tiny_scans import HEIGHT, INTRINSICS, WIDTH
@@ -19,12 +20,13 @@ from tests.data.tiny_scans import HEIGHT, INTRINSICS, WIDTH
 CHAIR = sunrgbd_object("chair:occluded", (0.3, 2.0, -0.4), (0.5, 0.8, 1.1), 0.7)
 
 
-def source(root: Path, **options: Any) -> SUNRGBD:
-    return SUNRGBD(SUNRGBD.Config(roots=[str(root)], **options))
+def scenes(root: Path, split: str = "all", **options: Any) -> SceneSet:
+    return SUNRGBDScenes(SUNRGBDScenes.Config(roots=[str(root)], split=split, **options)).open()
 
 
 def test_registered() -> None:
     assert registry.get("datasets", "sunrgbd") is SUNRGBD
+    assert registry.get("datasets", "sunrgbd_scenes") is SUNRGBDScenes
 
 
 def test_bits() -> None:
@@ -98,7 +100,7 @@ def test_a_box_in_the_cloud(tmp_path: Path) -> None:
     depth[v[inside], u[inside]] = (seen[inside, 2] * 1000).astype(np.uint16)
     stored = (depth << 3) | (depth >> 13)
     cv2.imwrite(str(tmp_path / "a" / "depth_bfx" / "0000103.png"), stored)
-    scene = source(tmp_path).scenes("all").load("a")
+    scene = scenes(tmp_path).load("a")
     assert torch.equal(scene.points, camera.unproject(scan.load("a").depth)[0])
     assert scene.colors is not None and scene.colors.shape == scene.points.shape
     box = scene.boxes
@@ -120,15 +122,14 @@ def test_held_out_list(tmp_path: Path) -> None:
     root = tmp_path / "SUNRGBD"
     scans = open_scans("sunrgbd", root, held_out=str(listed))
     assert [bool(scan.held_out) for scan in scans] == [True, False]
-    sets = source(root, held_out=str(listed))
-    assert list(sets.scenes("test").names) == ["NYU0001"]
-    assert list(sets.scenes("train").names) == ["000002"]
-    assert len(sets.scenes("all")) == 2
-    assert sets.scenes("test").load("NYU0001").split == "test"
+    test = scenes(root, "test", held_out=str(listed))
+    assert list(test.names) == ["NYU0001"] and test.load("NYU0001").split == "test"
+    assert list(scenes(root, "train", held_out=str(listed)).names) == ["000002"]
+    assert len(scenes(root, held_out=str(listed))) == 2
     with pytest.raises(ValueError, match="split 'test' is empty"):
-        source(root).scenes("test")
-    with pytest.raises(ValueError, match="split is 'val'"):
-        source(root).scenes("val")
+        scenes(root, "test")
+    with pytest.raises(ValueError, match=r"split.*val"):
+        scenes(root, "val")
     listed.write_text("SUNRGBD/other\n")
     with pytest.raises(ValueError, match=r"test\.txt names none of 2 image folders"):
         open_scans("sunrgbd", root, held_out=str(listed))
@@ -153,7 +154,7 @@ BAD_OBJECTS = [
 def test_annotations_that_are_wrong(tmp_path: Path, value: Any, message: str) -> None:
     write_sunrgbd(tmp_path / "a", objects=[value])
     with pytest.raises(ValueError, match=rf"index\.json: .*{message}"):
-        source(tmp_path).scenes("all").load("a")
+        scenes(tmp_path).load("a")
 
 
 def test_what_breaks_an_image(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_what_breaks_an_image(tmp_path: Path) -> None:
         with pytest.raises(BrokenFrame, match=message):
             scan.load("a")
         with pytest.raises(ValueError, match=rf"scene a: .*{message}"):
-            source(tmp_path).scenes("all").load("a")
+            scenes(tmp_path).load("a")
         file.write_bytes(kept)
     for name in (
         "depth_bfx/0000103.png",
@@ -195,17 +196,19 @@ def test_what_breaks_an_image(tmp_path: Path) -> None:
 
 def test_options(tmp_path: Path) -> None:
     for options, message in (
-        ({"depth": "raw"}, "depth is 'raw'"),
+        ({"depth": "raw"}, "depth.*raw"),
         ({"max_depth": -1.0}, "max_depth is -1"),
         ({"max_depth": float("nan")}, "max_depth is nan"),
     ):
         with pytest.raises(ValueError, match=message):
-            source(tmp_path, **options)
+            scenes(tmp_path, **options)
+        with pytest.raises(ValueError, match=message):
+            open_scans("sunrgbd", tmp_path, **options)
     with pytest.raises(ValueError, match=r"no folder with intrinsics\.txt and image/ below"):
-        source(tmp_path).open()
+        scenes(tmp_path)
     write_sunrgbd(tmp_path / "a")
     assert json.loads((tmp_path / "a" / "annotation3Dfinal" / "index.json").read_text())
     with pytest.raises(ValueError, match="scan a has no frame 'b'"):
-        source(tmp_path).open()[0].load("b")
+        open_scans("sunrgbd", tmp_path)[0].load("b")
     with pytest.raises(ValueError, match="no scene 'b'"):
-        source(tmp_path).scenes("all").load("b")
+        scenes(tmp_path).load("b")

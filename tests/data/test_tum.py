@@ -116,7 +116,7 @@ def test_cameras(tmp_path: Path) -> None:
     assert not np.array_equal(frames["ros"].depth, frames["freiburg1"].depth)
     (scan,) = open_scans("tum", root, camera="freiburg1", undistort=False)
     assert np.array_equal(frames["ros"].image, scan.load(scan.names[0]).image)
-    with pytest.raises(ValueError, match="camera is 'freiburg9', expected one of"):
+    with pytest.raises(ValueError, match="camera is 'freiburg9'"):
         open_scans("tum", root, camera="freiburg9")
     with pytest.raises(ValueError, match="intrinsics is"):
         open_scans("tum", root, intrinsics=[1.0])

@@ -2,13 +2,13 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from array import array
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from pcpt.data.files import every_nth, expand_roots, pinhole, scan_names
 from pcpt.data.frame import Scan
@@ -34,9 +34,9 @@ class Redwood:
 
     An item of the log is five lines: three whole numbers, of which the third is the number of the
     depth image from 1 on, then camera_to_world row by row. Where all third numbers are 0 (Tanks and
-    Temples) the first ones count, from 0 on. Depth images that the log does not name are left out
-    and counted in the log file. Depth was registered to colour by the driver, so both are one
-    camera: PrimeSense's default, or that of ``intrinsics``.
+    Temples) the first ones count, from 0 on. Depth images that the log does not name, and poses of
+    images that are not there, are left out and counted in the run's log. Depth was registered to
+    colour by the driver, so both are one camera: PrimeSense's default, or that of ``intrinsics``.
 
     A colour image belongs to the depth image of the same name; or, where names end in a time in
     microseconds (``0000001-000000033333.jpg``), to the nearest one within 0.02 s; or to the one of
@@ -86,24 +86,24 @@ class Redwood:
         depths = _images(folder, ("depth",), (".png",))
         colors = _images(folder, COLOR_FOLDERS, (".jpg", ".jpeg", ".png"))
         partners = _pair(folder, depths, colors)
-        poses = _read_log(self._log(folder))
+        log = _read_log(self._log(folder))
         files: dict[str, FrameFiles] = {}
-        for number, (pose, broken, origin) in poses.items():
+        for row, number in enumerate(log.numbers.tolist()):
             if number > len(depths):
-                depth = image = ""
-                broken = (
-                    f"{folder / origin} is of depth image {number}, but there are {len(depths)}"
-                )
-            else:
-                depth = depths[number - 1]
-                image = partners.get(depth, "")
-                broken = broken or ("" if image else f"{folder / depth} has no colour image")
-            frame = Path(depth).stem if depth else f"number-{number}"
-            files[frame] = FrameFiles(image, depth, pose, origin, broken=broken)
-        if len(poses) < len(depths):
-            logger.info(
-                "redwood: %s: %d of %d depth images have a pose", name, len(poses), len(depths)
+                continue
+            depth = depths[number - 1]
+            image, broken = partners.get(depth, ""), log.broken(row)
+            if not image:
+                broken = f"{folder / depth} has no colour image"
+            pose = torch.tensor(log.poses[row])
+            files[Path(depth).stem] = FrameFiles(image, depth, pose, log.origin(row), broken=broken)
+        if all(file.broken for file in files.values()):
+            reason = next((file.broken for file in files.values()), "it names none of them")
+            raise ValueError(
+                f"{log.path}: none of its {len(log.numbers)} poses goes with any of "
+                f"{len(depths)} depth images; {reason}"
             )
+        _report(name, len(depths), len(log.numbers), len(files))
         files = {frame: files[frame] for frame in every_nth(list(files), self.config.every)}
         camera = self._camera(folder, [file for file in files.values() if not file.broken])
         return RigScan(
@@ -137,7 +137,7 @@ class Redwood:
             return pinhole(torch.tensor(PRIMESENSE, dtype=torch.float64), sizes[0], "of PrimeSense")
         inside = folder / self.config.intrinsics
         path = inside if inside.is_file() else Path(self.config.intrinsics).expanduser()
-        return _open3d_camera(path, sizes[0])
+        return _open3d_camera(folder, path, sizes[0])
 
 
 def _images(folder: Path, names: tuple[str, ...], suffixes: tuple[str, ...]) -> list[str]:
@@ -173,38 +173,83 @@ def _pair(folder: Path, depths: list[str], colors: list[str]) -> dict[str, str]:
     )
 
 
-def _read_log(path: Path) -> dict[int, tuple[Tensor, str, str]]:
-    """Pose, reason why it is broken, and place, by number of the depth image from 1 on."""
+def _report(name: str, num_depths: int, num_poses: int, num_frames: int) -> None:
+    if num_frames < num_poses:
+        logger.warning(
+            "redwood: %s: %d of %d poses are of depth images that are not there",
+            name,
+            num_poses - num_frames,
+            num_poses,
+        )
+    if num_frames < num_depths:
+        logger.info("redwood: %s: %d of %d depth images have a pose", name, num_frames, num_depths)
+
+
+@dataclass(frozen=True, eq=False)
+class _Log:
+    """A trajectory.
+
+    Attributes:
+        path: the file.
+        numbers: (N,) of the depth images, from 1 on.
+        poses: (N, 4, 4) float64.
+        lines: (N,) at which the items begin.
+        malformed: lines of items that do not end in four lines of four numbers.
+    """
+
+    path: Path
+    numbers: np.ndarray
+    poses: np.ndarray
+    lines: np.ndarray
+    malformed: frozenset[int]
+
+    def origin(self, row: int) -> str:
+        return f"{self.path.name} line {int(self.lines[row])}"
+
+    def broken(self, row: int) -> str:
+        if int(self.lines[row]) not in self.malformed:
+            return ""
+        return (
+            f"pose {self.path} line {int(self.lines[row])}: expected four lines of four numbers "
+            "after the three"
+        )
+
+
+def _read_log(path: Path) -> _Log:
     lines = data_lines(path)
-    items = [_read_item(path, first, lines) for first in lines]
-    if not items:
+    heads, starts, values, malformed = array("q"), array("q"), array("d"), array("q")
+    for line, words in lines:
+        heads.extend(_three_numbers(path, line, words))
+        starts.append(line)
+        matrix = _sixteen([words for _, words in islice(lines, 4)])
+        if matrix is None:
+            malformed.append(line)
+        values.extend(matrix or [0.0] * 16)
+    if not starts:
         raise ValueError(f"{path} holds no poses, expected items of five lines")
-    third = any(head[2] for _, head, _, _ in items)
-    poses: dict[int, tuple[Tensor, str, str]] = {}
-    for line, head, pose, broken in items:
-        number = head[2] if third else head[0] + 1
-        if number < 1 or number in poses:
-            raise ValueError(
-                f"{path} line {line}: {head} gives number {number}, expected one from 1 on that "
-                "comes once; a log of fragments or pairs is no camera trajectory"
-            )
-        poses[number] = pose, broken, f"{path.name} line {line}"
-    return poses
+    head = np.frombuffer(heads, np.int64).reshape(-1, 3)
+    numbers = head[:, 2] if head[:, 2].any() else head[:, 0] + 1
+    _, first = np.unique(numbers, return_index=True)
+    once = np.isin(np.arange(len(numbers)), first)
+    wrong = np.flatnonzero((numbers < 1) | ~once)
+    if len(wrong):
+        raise ValueError(
+            f"{path} line {starts[wrong[0]]}: {head[wrong[0]].tolist()} gives number "
+            f"{numbers[wrong[0]]}, expected one from 1 on that comes once; a log of fragments or "
+            "pairs is no camera trajectory"
+        )
+    poses = np.frombuffer(values).reshape(-1, 4, 4)
+    return _Log(path, numbers, poses, np.frombuffer(starts, np.int64), frozenset(malformed))
 
 
-def _read_item(
-    path: Path, first: tuple[int, list[str]], lines: Iterator[tuple[int, list[str]]]
-) -> tuple[int, list[int], Tensor, str]:
-    """Line number, three numbers, pose, and the reason why it is none, of one item of the log."""
-    head = _three_numbers(path, *first)
-    rows = [words for _, words in islice(lines, 4)]
+def _sixteen(rows: list[list[str]]) -> list[float] | None:
+    """Four lines of four words as numbers, row by row; None if they are anything else."""
+    if [len(row) for row in rows] != [4] * 4:
+        return None
     try:
-        matrix = [[float(word) for word in words] for words in rows]
-        if [len(row) for row in matrix] != [4] * 4:
-            raise ValueError("expected four lines of four numbers after the three")
-        return first[0], head, torch.tensor(matrix, dtype=torch.float64), ""
-    except ValueError as error:
-        return first[0], head, torch.eye(4), f"pose {path} line {first[0]}: {error}"
+        return [float(word) for row in rows for word in row]
+    except ValueError:
+        return None
 
 
 def _three_numbers(path: Path, line: int, words: list[str]) -> list[int]:
@@ -216,9 +261,11 @@ def _three_numbers(path: Path, line: int, words: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def _open3d_camera(path: Path, size: tuple[int, int]) -> Camera:
+def _open3d_camera(folder: Path, path: Path, size: tuple[int, int]) -> Camera:
     if not path.is_file():
-        raise FileNotFoundError(f"redwood: intrinsics is {path}, which is no file")
+        raise FileNotFoundError(
+            f"redwood: intrinsics is {path}, which is no file, neither from here nor in {folder}"
+        )
     camera = JsonObject(read_json(path), path, "")
     if "intrinsic" in camera.fields:
         camera = JsonObject(camera.get("intrinsic"), path, "intrinsic")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_choice
 from pcpt.data.cloud_cache import fingerprint, load_cached, save_cached
 from pcpt.data.files import expand_roots
-from pcpt.data.frame import Scan
 from pcpt.data.label_set import IGNORE, label_set
 from pcpt.data.names import natural
 from pcpt.data.point_text import read_point_text
@@ -43,6 +43,7 @@ LABELS = label_set(
 )
 AREAS = (1, 2, 3, 4, 5, 6)
 SPLITS = ("train", "test", "all")
+UNKNOWN = ("clutter", "ignore")
 READER_VERSION = "s3dis 1"  # of what is kept in the cache: change it with the reader
 
 
@@ -50,10 +51,10 @@ READER_VERSION = "s3dis 1"  # of what is kept in the cache: change it with the r
 class S3DIS:
     """``Area_N/ROOM/Annotations/CLASS_K.txt``, lines ``x y z r g b``: one file is one instance.
 
-    It has no images, so it serves tasks (``scenes``) and not pretraining. One area is for testing
-    and the others for training; ``test_area`` 1 to 6 in turn is the six-fold protocol, 5 alone the
-    usual single one. Points are in metres, aligned along the walls of the building, z up; boxes
-    enclose the points of each instance along these axes.
+    It has no images, so it opens as labelled scenes, for tasks and not for pretraining. One area is
+    for testing and the others for training; ``test_area`` 1 to 6 in turn is the six-fold protocol,
+    5 alone the usual single one. Points are in metres, aligned along the walls of the building, z
+    up; boxes enclose the points of each instance along these axes.
 
     Classes beyond the 13 (``stairs``, ``<UNK>``) become clutter, as in PointNet, or are ignored.
     Bytes that belong to no number are taken for blanks, which mends the known one (a zero byte in
@@ -70,6 +71,7 @@ class S3DIS:
     class Config:
         """Attributes:
         roots: the folder that holds Area_1 to Area_6, or globs.
+        split: ``train``, ``test`` or ``all``.
         test_area: the area that is not trained on, 1 to 6.
         cache: folder for parsed rooms; empty parses each time. A room is parsed again when its
             files change.
@@ -78,33 +80,30 @@ class S3DIS:
 
         name: str = "s3dis"
         roots: list[str] = field(default_factory=list)
+        split: str = "train"
         test_area: int = 5
         cache: str = ""
         unknown: str = "clutter"
 
     def __init__(self, config: Config) -> None:
+        """
+        Raises:
+            ValueError: an option that is none of its choices.
+        """
         if config.test_area not in AREAS:
             raise ValueError(f"s3dis: test_area is {config.test_area}, expected one of {[*AREAS]}")
-        if config.unknown not in ("clutter", "ignore"):
-            raise ValueError(f"s3dis: unknown is {config.unknown!r}, expected clutter or ignore")
+        check_choice("split", config.split, SPLITS)
+        check_choice("unknown", config.unknown, UNKNOWN)
         self.config = config
 
-    def open(self) -> list[Scan]:
-        """Refuses: there are no posed images to pretrain on."""
-        raise ValueError(
-            "s3dis holds labelled clouds without images: it is for tasks, not for pretraining; "
-            "use scenes(), or another data.source"
-        )
-
-    def scenes(self, split: str) -> "S3DISRooms":
-        """The rooms of ``train``, ``test`` or ``all``, those that are there.
+    def open(self) -> "S3DISRooms":
+        """The rooms of the split that are there; none is read yet.
 
         Raises:
             FileNotFoundError: a root is not there.
-            ValueError: unknown split, or no rooms.
+            ValueError: no rooms.
         """
-        if split not in SPLITS:
-            raise ValueError(f"s3dis: split is {split!r}, expected one of {', '.join(SPLITS)}")
+        split = self.config.split
         rooms: dict[str, Path] = {}
         for root in expand_roots("s3dis", self.config.roots):
             for area in AREAS:
@@ -125,7 +124,7 @@ class S3DIS:
 
 
 class S3DISRooms(SceneSet):
-    """Rooms by name (``Area_5_office_1``), as ``S3DIS.scenes`` finds them."""
+    """Rooms by name (``Area_5_office_1``), as ``S3DIS`` finds them."""
 
     def __init__(self, rooms: dict[str, Path], config: S3DIS.Config) -> None:
         self.names = list(rooms)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_choice
 from pcpt.data.files import expand_roots, pinhole, read_intrinsics, read_numbers, scan_names
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.images import common_size, read_color, read_depth
@@ -42,6 +43,8 @@ LABELS: LabelSet = label_set(
 # From the annotations' axes (y down, z forward) to those of the toolbox and VoteNet: x right,
 # y forward, z up.
 UPRIGHT = torch.tensor([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
+DEPTHS = ("depth_bfx", "depth")
+SPLITS = ("train", "test", "all")
 MAX_TEXT_BYTES = 1 << 16
 MAX_METRES = 1e4
 
@@ -49,14 +52,15 @@ MAX_METRES = 1e4
 @register("datasets", "sunrgbd")
 class SUNRGBD:
     """Folders with ``image/*.jpg``, ``depth_bfx/*.png``, ``intrinsics.txt``, ``extrinsics/*.txt``
-    and ``annotation3Dfinal/index.json``; each is a scan of one frame, and a scene with boxes.
+    and ``annotation3Dfinal/index.json``; each is a scan of one frame.
 
     The 16 bits of a depth pixel are rotated right by three, then they are millimetres; what is
     beyond ``max_depth`` becomes ``max_depth``. Depth is registered to colour. The last file of
     ``extrinsics`` turns the camera upright: the world has its origin in the camera, x right,
     y forward and z up, as VoteNet's.
 
-    Boxes are those of the ten VoteNet classes: a footprint of corners (X, Z) from Ymin to Ymax, in
+    ``sunrgbd_scenes`` gives the same images as clouds with boxes. These are of the ten VoteNet
+    classes: a footprint of corners (X, Z) from Ymin to Ymax, in
     metres. The size along the heading is the footprint's second side, as in VoteNet's own labels;
     ``heading`` is counter-clockwise about z (VoteNet's angle is clockwise). Their names lose what
     follows a colon (``chair:occluded``).
@@ -90,10 +94,11 @@ class SUNRGBD:
         held_out: str = ""
 
     def __init__(self, config: Config) -> None:
-        if config.depth not in ("depth_bfx", "depth"):
-            raise ValueError(f"sunrgbd: depth is {config.depth!r}, expected depth_bfx or depth")
-        if not 0 <= config.max_depth < math.inf:
-            raise ValueError(f"sunrgbd: max_depth is {config.max_depth}, expected metres, or 0")
+        """
+        Raises:
+            ValueError: an option that is none of its choices.
+        """
+        _check(config)
         self.config = config
 
     def open(self) -> list[Scan]:
@@ -103,53 +108,87 @@ class SUNRGBD:
             FileNotFoundError: a root or the list ``held_out`` is not there.
             ValueError: no image folders below a root, or a list that names none of them.
         """
-        return list(self._images("all"))
+        return list(_images(self.config))
 
-    def scenes(self, split: str) -> "SUNRGBDScenes":
-        """The images of ``train`` (not held out), ``test`` (held out) or ``all`` as scenes.
+
+@register("datasets", "sunrgbd_scenes")
+class SUNRGBDScenes:
+    """The images that ``SUNRGBD`` reads as scenes for detection: the cloud of each in its upright
+    frame, with boxes, and without labels of points, which this data set has in Matlab files only.
+    """
+
+    @dataclass
+    class Config(SUNRGBD.Config):
+        """Attributes:
+        split: ``train`` (not held out), ``test`` (held out) or ``all``. Others: as of ``SUNRGBD``.
+        """
+
+        name: str = "sunrgbd_scenes"
+        split: str = "all"
+
+    def __init__(self, config: Config) -> None:
+        """
+        Raises:
+            ValueError: an option that is none of its choices.
+        """
+        _check(config)
+        check_choice("split", config.split, SPLITS)
+        self.config = config
+
+    def open(self) -> "SUNRGBDSceneSet":
+        """The scenes of the split; none is read yet.
 
         Raises:
-            FileNotFoundError, ValueError: as ``open``; ValueError: unknown split, or none in it.
+            FileNotFoundError, ValueError: as ``SUNRGBD.open``; ValueError: none in the split.
         """
-        return SUNRGBDScenes(self._images(split))
-
-    def _images(self, split: str) -> "list[SUNRGBDImage]":
-        if split not in ("train", "test", "all"):
-            raise ValueError(f"sunrgbd: split is {split!r}, expected train, test or all")
-        folders: dict[Path, None] = {}
-        for root in expand_roots("sunrgbd", self.config.roots):
-            found = sorted(path.parent for path in root.rglob("intrinsics.txt"))
-            found = [path for path in found if (path / "image").is_dir()]
-            if not found:
-                raise ValueError(f"sunrgbd: no folder with intrinsics.txt and image/ below {root}")
-            folders.update(dict.fromkeys(found))
-        held_out = self._held_out(list(folders))
-        images = [
-            SUNRGBDImage(name, folder, self.config, held_out=folder in held_out)
-            for folder, name in zip(folders, scan_names(list(folders)))
-        ]
+        images, split = _images(self.config), self.config.split
         if split != "all":
             images = [image for image in images if bool(image.held_out) == (split == "test")]
         if not images:
-            raise ValueError(f"sunrgbd: split {split!r} is empty; held_out lists the test images")
-        return images
+            raise ValueError(
+                f"sunrgbd_scenes: split {split!r} is empty; held_out lists the test images"
+            )
+        return SUNRGBDSceneSet(images)
 
-    def _held_out(self, folders: Sequence[Path]) -> set[Path]:
-        if not self.config.held_out:
-            return set()
-        path = Path(self.config.held_out).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"sunrgbd: held_out is {path}, which is no file")
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            listed = {line.strip().strip("/").rpartition("SUNRGBD/")[2] for line in lines} - {""}
-        tails = {}
-        for folder in folders:
-            parts = folder.resolve().parts
-            tails.update({"/".join(parts[-n:]): folder for n in range(1, len(parts))})
-        found = {tails[line] for line in listed if line in tails}
+
+def _check(config: SUNRGBD.Config) -> None:
+    check_choice("depth", config.depth, DEPTHS)
+    if not 0 <= config.max_depth < math.inf:
+        raise ValueError(f"sunrgbd: max_depth is {config.max_depth}, expected metres, or 0")
+
+
+def _images(config: SUNRGBD.Config) -> "list[SUNRGBDImage]":
+    folders: dict[Path, None] = {}
+    for root in expand_roots("sunrgbd", config.roots):
+        found = sorted(path.parent for path in root.rglob("intrinsics.txt"))
+        found = [path for path in found if (path / "image").is_dir()]
         if not found:
-            raise ValueError(f"sunrgbd: held_out {path} names none of {len(folders)} image folders")
-        return found
+            raise ValueError(f"sunrgbd: no folder with intrinsics.txt and image/ below {root}")
+        folders.update(dict.fromkeys(found))
+    held_out = _held_out(config.held_out, list(folders))
+    return [
+        SUNRGBDImage(name, folder, config, held_out=folder in held_out)
+        for folder, name in zip(folders, scan_names(list(folders)))
+    ]
+
+
+def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
+    """The folders that a text file names by the ends of their paths."""
+    if not listing:
+        return set()
+    path = Path(listing).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"sunrgbd: held_out is {path}, which is no file")
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        listed = {line.strip().strip("/").rpartition("SUNRGBD/")[2] for line in lines} - {""}
+    tails = {}
+    for folder in folders:
+        parts = folder.resolve().parts
+        tails.update({"/".join(parts[-n:]): folder for n in range(1, len(parts))})
+    found = {tails[line] for line in listed if line in tails}
+    if not found:
+        raise ValueError(f"sunrgbd: held_out {path} names none of {len(folders)} image folders")
+    return found
 
 
 class SUNRGBDImage(Scan):
@@ -222,12 +261,14 @@ def read_tilt(folder: Path) -> Tensor:
     shape = {9: (3, 3), 12: (3, 4), 16: (4, 4)}.get(len(numbers))
     if shape is None:
         raise ValueError(f"extrinsics {path} holds {len(numbers)} numbers, expected 3x4")
-    return torch.tensor(numbers, dtype=torch.float64).reshape(shape)[:3, :3]
+    tilt = torch.tensor(numbers, dtype=torch.float64).reshape(shape)[:3, :3]
+    if not bool(torch.isfinite(tilt).all()):
+        raise ValueError(f"extrinsics {path} holds inf or nan")
+    return tilt
 
 
-class SUNRGBDScenes(SceneSet):
-    """Images as scenes: the cloud of each in its upright frame, with boxes and without labels of
-    points, which SUN RGB-D has in Matlab files only."""
+class SUNRGBDSceneSet(SceneSet):
+    """What ``SUNRGBDScenes`` opens."""
 
     def __init__(self, images: Sequence[SUNRGBDImage]) -> None:
         self.names = [image.name for image in images]

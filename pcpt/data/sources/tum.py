@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_choice
 from pcpt.data.files import every_nth, expand_roots, pinhole, scan_names
 from pcpt.data.frame import Scan
 from pcpt.data.images import common_size
@@ -70,8 +71,7 @@ class TUM:
         up: list[float] = field(default_factory=lambda: [0.0, 0.0, 1.0])
 
     def __init__(self, config: Config) -> None:
-        if config.camera not in CAMERAS:
-            raise ValueError(f"tum: camera is {config.camera!r}, expected one of {[*CAMERAS]}")
+        check_choice("camera", config.camera, CAMERAS)
         if len(config.intrinsics) not in (0, 4):
             raise ValueError(f"tum: intrinsics is {config.intrinsics}, expected fx, fy, cx, cy")
         self.config = config
