@@ -3,12 +3,14 @@
 import logging
 import re
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pcpt.data.files import every_nth, expand_roots, pinhole, scan_names
 from pcpt.data.frame import Scan
@@ -86,24 +88,28 @@ class Redwood:
         depths = _images(folder, ("depth",), (".png",))
         colors = _images(folder, COLOR_FOLDERS, (".jpg", ".jpeg", ".png"))
         partners = _pair(folder, depths, colors)
-        log = _read_log(self._log(folder))
+        log = self._log(folder)
+        numbers = _read_numbers(log)
         files: dict[str, FrameFiles] = {}
-        for row, number in enumerate(log.numbers.tolist()):
+        for number, (line, words) in zip(numbers.tolist(), _items(log)):
             if number > len(depths):
                 continue
             depth = depths[number - 1]
-            image, broken = partners.get(depth, ""), log.broken(row)
-            if not image:
-                broken = f"{folder / depth} has no colour image"
-            pose = torch.tensor(log.poses[row])
-            files[Path(depth).stem] = FrameFiles(image, depth, pose, log.origin(row), broken=broken)
+            pose = _matrix(words[1:])
+            image = partners.get(depth, "")
+            broken = "" if image else f"{folder / depth} has no colour image"
+            if pose is None:
+                broken = f"pose {log} line {line}: expected four lines of four numbers after it"
+                pose = torch.eye(4)
+            origin = f"{log.name} line {line}"
+            files[Path(depth).stem] = FrameFiles(image, depth, pose, origin, broken=broken)
         if all(file.broken for file in files.values()):
             reason = next((file.broken for file in files.values()), "it names none of them")
             raise ValueError(
-                f"{log.path}: none of its {len(log.numbers)} poses goes with any of "
-                f"{len(depths)} depth images; {reason}"
+                f"{log}: none of its {len(numbers)} poses goes with any of {len(depths)} depth "
+                f"images; {reason}"
             )
-        _report(name, len(depths), len(log.numbers), len(files))
+        _report(name, len(depths), len(numbers), len(files))
         files = {frame: files[frame] for frame in every_nth(list(files), self.config.every)}
         camera = self._camera(folder, [file for file in files.values() if not file.broken])
         return RigScan(
@@ -185,52 +191,25 @@ def _report(name: str, num_depths: int, num_poses: int, num_frames: int) -> None
         logger.info("redwood: %s: %d of %d depth images have a pose", name, num_frames, num_depths)
 
 
-@dataclass(frozen=True, eq=False)
-class _Log:
-    """A trajectory.
-
-    Attributes:
-        path: the file.
-        numbers: (N,) of the depth images, from 1 on.
-        poses: (N, 4, 4) float64.
-        lines: (N,) at which the items begin.
-        malformed: lines of items that do not end in four lines of four numbers.
-    """
-
-    path: Path
-    numbers: np.ndarray
-    poses: np.ndarray
-    lines: np.ndarray
-    malformed: frozenset[int]
-
-    def origin(self, row: int) -> str:
-        return f"{self.path.name} line {int(self.lines[row])}"
-
-    def broken(self, row: int) -> str:
-        if int(self.lines[row]) not in self.malformed:
-            return ""
-        return (
-            f"pose {self.path} line {int(self.lines[row])}: expected four lines of four numbers "
-            "after the three"
-        )
-
-
-def _read_log(path: Path) -> _Log:
+def _items(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
+    """Each item's first line number and the words of its up to five lines."""
     lines = data_lines(path)
-    heads, starts, values, malformed = array("q"), array("q"), array("d"), array("q")
     for line, words in lines:
-        heads.extend(_three_numbers(path, line, words))
+        yield line, [words, *(words for _, words in islice(lines, 4))]
+
+
+def _read_numbers(path: Path) -> np.ndarray:
+    """(N,) the number of the depth image of each item, from 1 on, each once."""
+    heads, starts = array("q"), array("q")
+    for line, words in _items(path):
+        heads.extend(_three_numbers(path, line, words[0]))
         starts.append(line)
-        matrix = _sixteen([words for _, words in islice(lines, 4)])
-        if matrix is None:
-            malformed.append(line)
-        values.extend(matrix or [0.0] * 16)
     if not starts:
         raise ValueError(f"{path} holds no poses, expected items of five lines")
     head = np.frombuffer(heads, np.int64).reshape(-1, 3)
     numbers = head[:, 2] if head[:, 2].any() else head[:, 0] + 1
-    _, first = np.unique(numbers, return_index=True)
-    once = np.isin(np.arange(len(numbers)), first)
+    once = np.zeros(len(numbers), bool)
+    once[np.unique(numbers, return_index=True)[1]] = True
     wrong = np.flatnonzero((numbers < 1) | ~once)
     if len(wrong):
         raise ValueError(
@@ -238,16 +217,15 @@ def _read_log(path: Path) -> _Log:
             f"{numbers[wrong[0]]}, expected one from 1 on that comes once; a log of fragments or "
             "pairs is no camera trajectory"
         )
-    poses = np.frombuffer(values).reshape(-1, 4, 4)
-    return _Log(path, numbers, poses, np.frombuffer(starts, np.int64), frozenset(malformed))
+    return numbers
 
 
-def _sixteen(rows: list[list[str]]) -> list[float] | None:
-    """Four lines of four words as numbers, row by row; None if they are anything else."""
+def _matrix(rows: list[list[str]]) -> Tensor | None:
+    """Four lines of four words as a 4x4 matrix, float64; None if they are anything else."""
     if [len(row) for row in rows] != [4] * 4:
         return None
     try:
-        return [float(word) for row in rows for word in row]
+        return torch.tensor([[float(word) for word in row] for row in rows], dtype=torch.float64)
     except ValueError:
         return None
 
