@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pcpt import registry
+from pcpt.data.dataset import DataConfig, PosedFrames
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.write_scan import write_folder_scan
 from tests.data.foreign_scans import (
@@ -125,6 +126,17 @@ def test_options_and_roots(tmp_path: Path, source: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises((ValueError, FileNotFoundError), match="empty"):
         open_scans(source, tmp_path / "empty", **options)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_makes_samples_for_pretraining(tmp_path: Path, source: str) -> None:
+    write, options = SOURCES[source]
+    component = registry.get("datasets", source)
+    config = component.Config(roots=[str(write(tmp_path / "room"))], **options)
+    data = DataConfig(source=config, image_size=[HEIGHT, WIDTH], held_out=0.0)
+    sample = PosedFrames(data, "train", seed=0)[0]
+    assert sample.points.shape[0] > 300 and sample.point_index.shape[0] > 100
+    assert not sample.skipped
 
 
 @pytest.mark.parametrize("source", SOURCES)
