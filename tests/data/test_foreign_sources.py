@@ -1,6 +1,7 @@
 """What the sources for other people's formats have in common, on recordings by independent
 writers."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from pcpt import registry
+from pcpt.config import load_config
 from pcpt.data.dataset import DataConfig, PosedFrames
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.write_scan import write_folder_scan
+from tests.conftest import REPOSITORY
 from tests.data.foreign_scans import (
     write_arkitscenes,
     write_open3d_intrinsics,
@@ -158,3 +161,13 @@ def test_becomes_a_folder_scan(tmp_path: Path, source: str) -> None:
             one, two = getattr(frame, camera), getattr(other, camera)
             assert np.array_equal(one.intrinsics, two.intrinsics)
             assert np.allclose(one.camera_to_world, two.camera_to_world)
+
+
+def test_the_documented_lines_are_valid() -> None:
+    page = (REPOSITORY / "docs" / "data_layout.md").read_text()
+    lines = re.findall(r"^`(data\.source\.name=[^`]+)`$", page, re.MULTILINE)
+    names = [line.split()[0].partition("=")[2] for line in lines]
+    assert names == ["tum", "transforms", "redwood", "arkitscenes", "sunrgbd"]
+    for name, line in zip(names, lines):
+        config = load_config([REPOSITORY / "configs" / "demo.yaml"], line.split())
+        assert config.data.source.name == name and len(config.data.source.roots) == 1

@@ -12,7 +12,8 @@ import torch
 from pcpt import registry
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.scene import SceneSet
-from pcpt.data.sources.sunrgbd import SUNRGBD, SUNRGBDScenes, read_boxes, rotate_bits
+from pcpt.data.sources.sunrgbd import SUNRGBD, SUNRGBDScenes, rotate_bits
+from pcpt.data.sunrgbd_boxes import read_boxes
 from tests.data.foreign_scans import sunrgbd_object, write_sunrgbd
 from tests.data.test_posed_sources import open_scans
 from tests.data.tiny_scans import HEIGHT, INTRINSICS, WIDTH

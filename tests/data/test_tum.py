@@ -107,14 +107,14 @@ def test_cameras(tmp_path: Path) -> None:
         ("freiburg2", 520.9, 249.7),
         ("freiburg3", 535.4, 247.6),
     ):
-        (scan,) = open_scans("tum", root, camera=camera)
+        (scan,) = open_scans("tum", root, camera=camera, undistort=True)
         frames[camera] = scan.load(scan.names[0])
         matrix = frames[camera].depth_camera.intrinsics
         assert float(matrix[0, 0]) == fx and float(matrix[1, 2]) == cy
     assert np.array_equal(frames["ros"].image, frames["freiburg3"].image)
     assert not np.array_equal(frames["ros"].image, frames["freiburg1"].image)
     assert not np.array_equal(frames["ros"].depth, frames["freiburg1"].depth)
-    (scan,) = open_scans("tum", root, camera="freiburg1", undistort=False)
+    (scan,) = open_scans("tum", root, camera="freiburg1")
     assert np.array_equal(frames["ros"].image, scan.load(scan.names[0]).image)
     with pytest.raises(ValueError, match="camera is 'freiburg9'"):
         open_scans("tum", root, camera="freiburg9")

@@ -1,12 +1,10 @@
 """SUN RGB-D (Song et al., CVPR 2015) without Matlab: single images with depth, a vertical, and
 boxes around furniture."""
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,38 +13,18 @@ from pcpt.choices import check_choice
 from pcpt.data.files import expand_roots, pinhole, read_intrinsics, read_numbers, scan_names
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.images import common_size, read_color, read_depth
-from pcpt.data.json_object import JsonObject, read_json
-from pcpt.data.label_set import LabelSet, label_set
 from pcpt.data.poses import rigid
-from pcpt.data.scene import Boxes, Scene, SceneSet
+from pcpt.data.scene import Scene, SceneSet
+from pcpt.data.sunrgbd_boxes import LABELS, read_boxes
 from pcpt.geometry.camera import Camera
 from pcpt.registry import register
 
-logger = logging.getLogger(__name__)
-
-# id, red, green, blue, name: the classes of VoteNet (Qi et al., ICCV 2019), in its order
-LABELS: LabelSet = label_set(
-    "SUN RGB-D",
-    """
-0 255 187 120 bed
-1 255 152 150 table
-2 140 86 75 sofa
-3 188 189 34 chair
-4 44 160 44 toilet
-5 247 182 210 desk
-6 140 57 197 dresser
-7 146 111 194 night_stand
-8 148 103 189 bookshelf
-9 227 119 194 bathtub
-""",
-)
 # From the annotations' axes (y down, z forward) to those of the toolbox and VoteNet: x right,
 # y forward, z up.
 UPRIGHT = torch.tensor([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
 DEPTHS = ("depth_bfx", "depth")
 SPLITS = ("train", "test", "all")
 MAX_TEXT_BYTES = 1 << 16
-MAX_METRES = 1e4
 
 
 @register("datasets", "sunrgbd")
@@ -60,25 +38,23 @@ class SUNRGBD:
     y forward and z up, as VoteNet's.
 
     ``sunrgbd_scenes`` gives the same images as clouds with boxes. These are of the ten VoteNet
-    classes: a footprint of corners (X, Z) from Ymin to Ymax, in
-    metres. The size along the heading is the footprint's second side, as in VoteNet's own labels;
-    ``heading`` is counter-clockwise about z (VoteNet's angle is clockwise). Their names lose what
-    follows a colon (``chair:occluded``).
+    classes: a footprint of corners (X, Z) from Ymin to Ymax, in metres. The size along the heading
+    is the footprint's second side, as in VoteNet's own labels; ``heading`` is counter-clockwise
+    about z (VoteNet's angle is clockwise). Names lose what follows a colon (``chair:occluded``).
 
     Checked against public sources: read3dPoints.m, read_3d_pts_general.m and readframeSUNRGBD.m of
     the toolbox as others republish them (bits, the cap, which extrinsics, axes, boxes), and
     VoteNet's extraction and utilities (upright axes, sides, heading, classes). The toolbox counts
-    pixels from 1, see ``pixel_center``. Not checked on original files. VoteNet
-    trains on the boxes of SUNRGBDMeta3DBB_v2.mat, which correct some of these; Matlab files are not
-    read.
+    pixels from 1, see ``pixel_center``. Not checked on original files. VoteNet trains
+    on the boxes of SUNRGBDMeta3DBB_v2.mat, which correct some of these; Matlab files are not read.
     """
 
     @dataclass
     class Config:
         """Attributes:
         roots: folders of images or any folder above them (``SUNRGBD``), or globs.
-        depth: folder of depth: ``depth_bfx`` (holes filled from neighbouring frames and by
-            cross-bilateral filter) or ``depth`` (as recorded).
+        depth: folder of depth: ``depth_bfx`` (improved, with holes filled) or ``depth`` (as
+            recorded).
         max_depth: metres at which depth is capped; 0 means nowhere.
         pixel_center: coordinate of the first pixel's centre in intrinsics.txt: 1 as in the toolbox
             that the boxes were drawn with, 0 as in OpenCV.
@@ -300,66 +276,3 @@ class SUNRGBDSceneSet(SceneSet):
             up=image.up,
             split="test" if image.held_out else "",
         )
-
-
-def read_boxes(path: Path) -> Boxes:
-    """The boxes of the ten classes in an ``annotation3Dfinal/index.json``; none without the file.
-
-    Objects that are null, have no polygon, or whose box has no extent are left out, as in the
-    toolbox.
-
-    Raises:
-        ValueError: not JSON, or an object of another shape; names it.
-    """
-    if not path.is_file():
-        return Boxes.none()
-    objects = JsonObject(read_json(path), path, "").get("objects")
-    if not isinstance(objects, list):
-        raise ValueError(f"{path}: objects is no list")
-    rows = [row for i, value in enumerate(objects) if (row := _box(path, i, value)) is not None]
-    if not rows:
-        return Boxes.none()
-    numbers = torch.tensor([row[1] for row in rows], dtype=torch.float32)
-    labels = torch.tensor([row[0] for row in rows])
-    return Boxes(
-        numbers[:, :3].contiguous(),
-        numbers[:, 3:6].contiguous(),
-        numbers[:, 6].contiguous(),
-        labels,
-        torch.full_like(labels, -1),
-    )
-
-
-def _box(path: Path, index: int, value: Any) -> tuple[int, list[float]] | None:
-    """Class and (cx, cy, cz, dx, dy, dz, heading) of one object, or None."""
-    if value in (None, [], {}):
-        return None
-    item = JsonObject(value, path, f"objects[{index}]")
-    polygons = item.fields.get("polygon")
-    if polygons in (None, []):
-        return None
-    name = item.text("name").partition(":")[0].strip(" _").lower().replace(" ", "_")
-    if name not in LABELS.names:
-        return None
-    if not isinstance(polygons, list):
-        raise item.error("polygon", polygons, "a list")
-    polygon = JsonObject(polygons[0], path, f"objects[{index}].polygon[0]")
-    corners = polygon.fields.get("X")
-    count = len(corners) if isinstance(corners, list) else 0
-    if count < 3:
-        raise polygon.error("X", corners, "three corners or more")
-    x, y = (polygon.numbers(key, (count,)).tolist() for key in ("X", "Z"))
-    low, high = sorted(-float(polygon.numbers(key, ())) for key in ("Ymin", "Ymax"))
-    first = math.hypot(x[1] - x[0], y[1] - y[0])
-    second = math.hypot(x[2] - x[1], y[2] - y[1])
-    box = [(x[0] + x[2]) / 2, (y[0] + y[2]) / 2, (low + high) / 2, second, first, high - low]
-    # the heading points from the middle to the middle of the first side
-    heading = math.atan2((y[0] + y[1]) / 2 - box[1], (x[0] + x[1]) / 2 - box[0])
-    if not all(abs(number) < MAX_METRES for number in box):  # nan too
-        raise ValueError(
-            f"{path}: objects[{index}].polygon[0] gives the box {box}, expected metres"
-        )
-    if not all(size > 0 for size in box[3:]):
-        logger.warning("%s: objects[%d] (%s) has no extent and is left out", path, index, name)
-        return None
-    return LABELS.names.index(name), [*box, heading]

@@ -41,7 +41,7 @@ class TUM:
     recorded, so both are one camera, of which the poses are.
 
     Checked against public sources: the format page's text (the scale of 5000, the order of the
-    pose, that it is the colour camera's), ``associate.py`` (the rule of association), and the
+    pose, that it is the colour camera's, which intrinsics it recommends), ``associate.py`` (the rule of association), and the
     cameras' numbers as SLAM systems use them. Not checked on an original recording; that z points
     up in the motion capture's world is common knowledge, not written on that page.
     """
@@ -54,7 +54,8 @@ class TUM:
         camera: ``ros`` (the driver's default, which the benchmark recommends), ``freiburg1``,
             ``freiburg2`` or ``freiburg3``: as calibrated, for 640x480.
         intrinsics: fx, fy, cx, cy in pixels, instead of those of ``camera``.
-        undistort: undo the lens distortion known of ``camera``.
+        undistort: undo the lens distortion known of ``camera``. The benchmark advises against it,
+            because the driver registered depth without knowing of it.
         max_difference: seconds within which two times belong together.
         depth_scale: units per metre.
         up: against gravity in the world frame.
@@ -65,7 +66,7 @@ class TUM:
         every: int = 1
         camera: str = "ros"
         intrinsics: list[float] = field(default_factory=list)
-        undistort: bool = True
+        undistort: bool = False
         max_difference: float = 0.02
         depth_scale: float = 5000.0
         up: list[float] = field(default_factory=lambda: [0.0, 0.0, 1.0])
