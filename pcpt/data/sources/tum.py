@@ -41,9 +41,10 @@ class TUM:
     recorded, so both are one camera, of which the poses are.
 
     Checked against public sources: the format page's text (the scale of 5000, the order of the
-    pose, that it is the colour camera's, which intrinsics it recommends), ``associate.py`` (the rule of association), and the
-    cameras' numbers as SLAM systems use them. Not checked on an original recording; that z points
-    up in the motion capture's world is common knowledge, not written on that page.
+    pose, that it is the colour camera's, which intrinsics it recommends), ``associate.py`` (the
+    rule of association), and the cameras' numbers as SLAM systems use them. Not checked on an
+    original recording; that z points up in the motion capture's world is common knowledge, not
+    written on that page.
     """
 
     @dataclass
