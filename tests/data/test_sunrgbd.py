@@ -127,6 +127,7 @@ def test_held_out_list(tmp_path: Path) -> None:
     assert list(test.names) == ["NYU0001"] and test.load("NYU0001").split == "test"
     assert list(scenes(root, "train", held_out=str(listed)).names) == ["000002"]
     assert len(scenes(root, held_out=str(listed))) == 2
+    assert [scan.name for scan in open_scans("sunrgbd", root, every=2)] == ["NYU0001"]
     with pytest.raises(ValueError, match="split 'test' is empty"):
         scenes(root, "test")
     with pytest.raises(ValueError, match=r"split.*val"):
@@ -198,6 +199,7 @@ def test_what_breaks_an_image(tmp_path: Path) -> None:
 def test_options(tmp_path: Path) -> None:
     for options, message in (
         ({"depth": "raw"}, "depth.*raw"),
+        ({"every": 0}, "every is 0"),
         ({"max_depth": -1.0}, "max_depth is -1"),
         ({"max_depth": float("nan")}, "max_depth is nan"),
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pcpt.choices import check_choice
+from pcpt.choices import check_choice, check_minimum
 from pcpt.data.files import expand_roots, pinhole, read_intrinsics, read_numbers, scan_names
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.images import common_size, read_color, read_depth
@@ -53,6 +53,7 @@ class SUNRGBD:
     class Config:
         """Attributes:
         roots: folders of images or any folder above them (``SUNRGBD``), or globs.
+        every: take every Nth image folder, in order of path.
         depth: folder of depth: ``depth_bfx`` (improved, with holes filled) or ``depth`` (as
             recorded).
         max_depth: metres at which depth is capped; 0 means nowhere.
@@ -64,6 +65,7 @@ class SUNRGBD:
 
         name: str = "sunrgbd"
         roots: list[str] = field(default_factory=list)
+        every: int = 1
         depth: str = "depth_bfx"
         max_depth: float = 8.0
         pixel_center: float = 1.0
@@ -129,6 +131,7 @@ class SUNRGBDScenes:
 
 def _check(config: SUNRGBD.Config) -> None:
     check_choice("depth", config.depth, DEPTHS)
+    check_minimum("every", config.every, 1)
     if not 0 <= config.max_depth < math.inf:
         raise ValueError(f"sunrgbd: max_depth is {config.max_depth}, expected metres, or 0")
 
@@ -142,10 +145,11 @@ def _images(config: SUNRGBD.Config) -> "list[SUNRGBDImage]":
             raise ValueError(f"sunrgbd: no folder with intrinsics.txt and image/ below {root}")
         folders.update(dict.fromkeys(found))
     held_out = _held_out(config.held_out, list(folders))
-    return [
+    images = [
         SUNRGBDImage(name, folder, config, held_out=folder in held_out)
         for folder, name in zip(folders, scan_names(list(folders)))
     ]
+    return images[:: config.every]
 
 
 def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
