@@ -13,6 +13,7 @@ from pcpt.geometry.camera import Camera
 # Principal points of real cameras lie near the middle. One that is further off than this share of
 # the image means that the intrinsics were written for another resolution.
 CENTRE_TOLERANCE = 0.2
+MAX_MATRIX_BYTES = 1 << 16
 
 
 class WrongIntrinsics(ValueError):
@@ -113,6 +114,13 @@ def read_numbers(path: Path) -> list[float]:
     return numbers
 
 
+def _read_matrix(path: Path) -> list[float]:
+    """``read_numbers`` of a file that holds one matrix, looked at before it is read."""
+    if path.is_file() and path.stat().st_size > MAX_MATRIX_BYTES:
+        raise ValueError(f"{path} is of {path.stat().st_size} bytes, expected one small matrix")
+    return read_numbers(path)
+
+
 def read_pose(path: Path) -> Tensor:
     """A 4x4 matrix of a text file, row by row: (4, 4) float64, whatever its values.
 
@@ -120,7 +128,7 @@ def read_pose(path: Path) -> Tensor:
         LostPose: missing, or not 16 numbers.
     """
     try:
-        numbers = read_numbers(path)
+        numbers = _read_matrix(path)
     except (FileNotFoundError, ValueError) as error:
         raise LostPose(f"pose {error}") from error
     if len(numbers) != 16:
@@ -140,7 +148,7 @@ def read_intrinsics(path: Path) -> Tensor:
             f"intrinsics {path} does not exist; put the camera's 3x3 matrix there (fx 0 cx / "
             "0 fy cy / 0 0 1, in pixels)"
         )
-    numbers = read_numbers(path)
+    numbers = _read_matrix(path)
     side = {9: 3, 16: 4}.get(len(numbers))
     if side is None:
         raise ValueError(f"intrinsics {path} holds {len(numbers)} numbers, expected 3x3 or 4x4")
