@@ -138,7 +138,8 @@ class PosedFrames(Dataset[Batch]):
         return frame
 
     def _load(self, index: int, skipped: list[tuple[str, str]]) -> tuple[Scan, int, Frame]:
-        """The frame at ``index``, or the next whole one of its scan."""
+        """The frame at ``index``, or the next whole one of its scan; past a broken image that is a
+        scan of its own, that of the next scan."""
         which = bisect.bisect_right(self.ends, index)
         scan, names = self.scans[which], self.names[which]
         start = index - (self.ends[which - 1] if which else 0)
@@ -147,6 +148,8 @@ class PosedFrames(Dataset[Batch]):
                 return scan, position, self._read(scan, names[position])
             except BrokenFrame as error:
                 skipped.append((scan.name, str(error)))
+        if len(names) == 1 and len(skipped) < len(self):
+            return self._load((index + 1) % len(self), skipped)
         raise ValueError(
             f"scan {scan.name}: none of the {len(names)} frames of split {self.split!r} can be "
             f"used; the first is refused because of {skipped[0][1]}. Mend the scan or take it out "
@@ -156,11 +159,19 @@ class PosedFrames(Dataset[Batch]):
     def check(self, skips: SkipLog) -> None:
         """Loads one frame of every scan, so that a scan without any is found before a run begins.
 
+        Of scans of a single frame, as sets of images make, some may be broken like other frames.
+
         Raises:
-            ValueError: no frame of a scan can be used.
+            ValueError: no frame of a scan can be used, or of all scans of single frames.
         """
+        usable = 0
         for scan in self.scans:
-            first_valid(scan, skips)
+            try:
+                first_valid(scan, skips)
+                usable += 1
+            except ValueError:
+                if len(scan.names) > 1 or (usable == 0 and scan is self.scans[-1]):
+                    raise
 
     def _neighbours(self, scan: Scan, position: int, skipped: list[tuple[str, str]]) -> list[Frame]:
         """The further frames that are fused with the one at ``position`` of the split."""

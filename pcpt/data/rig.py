@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pcpt.data.files import read_pose
-from pcpt.data.frame import Frame, LostPose, Scan
+from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.images import read_color, read_depth
 from pcpt.data.lens import Lens
 from pcpt.geometry.camera import Camera

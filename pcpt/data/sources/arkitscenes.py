@@ -61,6 +61,11 @@ class ARKitScenes:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return (path / "lowres_wide.traj").is_file()
+
     def open(self) -> list[Scan]:
         """One scan a folder with ``lowres_wide/``.
 

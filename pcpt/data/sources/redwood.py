@@ -73,6 +73,11 @@ class Redwood:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return path.is_dir() and any(path.glob("*.log"))
+
     def open(self) -> list[Scan]:
         """One scan a root.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pcpt.data.files import every_nth, expand_roots, pinhole
-from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.rig import Rig, direction
 from pcpt.data.scan_list import read_scan_list
 from pcpt.data.scannet_rig import scannet_rig
@@ -49,7 +49,7 @@ class SensScan(Scan):
         try:
             color_camera, depth_camera = self._rig.posed(pose)
         except ValueError as error:
-            raise BrokenFrame(f"pose of frame {name} of {self.reader.path}: {error}") from error
+            raise LostPose(f"pose of frame {name} of {self.reader.path}: {error}") from error
         image = torch.from_numpy(self.reader.color(index)).permute(2, 0, 1).contiguous()
         # the rig's scale is the file's, unless the config corrects it
         depth = self.reader.depth(index) * (self.reader.header.depth_shift / self._rig.depth_scale)
@@ -93,6 +93,11 @@ class ScanNetSens:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return path.suffix == ".sens" or (path.is_dir() and any(path.glob("*.sens")))
 
     def open(self) -> list[Scan]:
         """One scan a file.

@@ -96,6 +96,11 @@ class Transforms:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return (path / "transforms.json").is_file()
+
     def open(self) -> list[Scan]:
         """One scan a root.
 

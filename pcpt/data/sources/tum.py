@@ -78,6 +78,11 @@ class TUM:
             raise ValueError(f"tum: intrinsics is {config.intrinsics}, expected fx, fy, cx, cy")
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return all((path / f"{file}.txt").is_file() for file in ("rgb", "depth", "groundtruth"))
+
     def open(self) -> list[Scan]:
         """One scan a root.
 
