@@ -16,17 +16,17 @@
 #include <vector>
 
 #include "direction_tree.h"
+#include "geometry.h"
 #include "parallel.h"
-#include "supporting_plane.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define PCPT_X86 1
+#include <immintrin.h>
 #endif
 
 namespace {
 
 using pcpt::Points;
-using pcpt::SupportingPlane;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
@@ -34,45 +34,37 @@ using torch::stable::Tensor;
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq")
 #define PCPT_ISA avx512
-#define PCPT_BYTES 64
-#include "farthest_beyond.h"
+#define PCPT_ANY(mask) (_mm512_movepi64_mask((__m512i)(mask)) != 0)
+#include "hull_corners.h"
 #pragma GCC pop_options
 
 #pragma GCC push_options
 #pragma GCC target("avx2")
 #define PCPT_ISA avx2
-#define PCPT_BYTES 32
-#include "farthest_beyond.h"
+#include "hull_corners.h"
 #pragma GCC pop_options
 #endif
 
 #define PCPT_ISA baseline
-#define PCPT_BYTES 16
-#include "farthest_beyond.h"
+#include "hull_corners.h"
 
-struct Kernels {
-  decltype(&baseline::farthest_of_range) farthest_of_range;
-  decltype(&baseline::farthest_of_tree) farthest_of_tree;
-};
+using FindCorners = void (*)(const Points& points, uint8_t* corner);
 
 // The best this machine has; ATEN_CPU_CAPABILITY=default|avx2 lowers it, as it does torch's kernels.
-Kernels choose_kernels() {
+FindCorners choose() {
 #ifdef PCPT_X86
   const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
   const std::string most = variable ? variable : "";
   if (most != "default") {
     if (most != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-      return {avx512::farthest_of_range, avx512::farthest_of_tree};
-    if (__builtin_cpu_supports("avx2"))
-      return {avx2::farthest_of_range, avx2::farthest_of_tree};
+      return avx512::find_corners;
+    if (__builtin_cpu_supports("avx2")) return avx2::find_corners;
   }
 #endif
-  return {baseline::farthest_of_range, baseline::farthest_of_tree};
+  return baseline::find_corners;
 }
 
-const Kernels kernels = choose_kernels();
-
-constexpr int64_t WINDOW = 32;  // neighbours in direction asked first
+const FindCorners find_corners = choose();
 
 // Place of a direction on the unfolded octahedron, in -1..1.
 std::pair<double, double> unfold(double x, double y, double z) {
@@ -120,39 +112,6 @@ void sort_by_direction(const Points& points, Points& sorted) {
   }
 }
 
-// Whether the plane can be tilted until no point lies beyond it; `farthest` finds the farthest.
-template <typename Farthest>
-bool separate(SupportingPlane& plane, const Points& points, const Farthest& farthest) {
-  for (int tilts = 0; tilts < pcpt::MAX_TILTS; ++tilts) {
-    const int64_t beyond = farthest();
-    if (beyond < 0) return true;
-    if (!plane.tilt(points.at(beyond))) return false;
-  }
-  return true;
-}
-
-// Marks the corners among points of one view; `spare` is overwritten.
-void find_corners(Points& points, Points& spare, bool* visible) {
-  sort_by_direction(points, spare);
-  std::vector<SupportingPlane> planes;
-  planes.reserve(spare.count());
-  for (int64_t i = 0; i < spare.count(); ++i) {
-    const int64_t first = std::max<int64_t>(0, i - WINDOW / 2) / pcpt::LANES * pcpt::LANES;
-    const int64_t last = std::min(spare.room(), first + WINDOW + pcpt::LANES);
-    SupportingPlane plane(spare.at(i));
-    const auto farthest = [&] { return kernels.farthest_of_range(spare, first, last, plane); };
-    if (!separate(plane, spare, farthest)) continue;
-    points.set(static_cast<int64_t>(planes.size()), spare, i);
-    planes.push_back(plane);
-  }
-  points.resize(static_cast<int64_t>(planes.size()));
-  const pcpt::DirectionTree tree(points);
-  for (int64_t i = 0; i < points.count(); ++i) {
-    const auto farthest = [&] { return kernels.farthest_of_tree(points, tree, planes[i]); };
-    visible[points.source[i]] = separate(planes[i], points, farthest);
-  }
-}
-
 // The first point of the same coordinates for each point of a cloud; -1 for points that are not
 // finite.
 void find_twins(const double* points, int64_t num_points, int32_t* twin) {
@@ -177,7 +136,7 @@ void find_twins(const double* points, int64_t num_points, int32_t* twin) {
 
 void remove_hidden(const double* points, const int32_t* twin, int64_t num_points,
                    const double* viewpoint, double radius_factor, bool* visible) {
-  static thread_local Points flipped, spare;
+  static thread_local Points flipped, sorted;
   flipped.resize(num_points);
   std::vector<double> distance(num_points);
   double largest = 0.0;
@@ -201,7 +160,10 @@ void remove_hidden(const double* points, const int32_t* twin, int64_t num_points
     const double scale = 1.0 / distance[i] - half;
     flipped.x[i] *= scale, flipped.y[i] *= scale, flipped.z[i] *= scale;
   }
-  find_corners(flipped, spare, visible);
+  sort_by_direction(flipped, sorted);
+  std::vector<uint8_t> corner(count);
+  find_corners(sorted, corner.data());
+  for (int64_t i = 0; i < count; ++i) visible[sorted.source[i]] = corner[i] != 0;
   for (int64_t i = 0; i < num_points; ++i)
     if (twin[i] >= 0) visible[i] = visible[twin[i]];
 }
