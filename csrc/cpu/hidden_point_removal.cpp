@@ -31,6 +31,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 #ifdef PCPT_X86
+#pragma GCC diagnostic ignored "-Wpsabi"  // no vector leaves this file
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq")
 #define PCPT_ISA avx512

@@ -22,10 +22,9 @@ inline bool any(const Mask& mask) {
 }
 
 inline Vector3<Vector> load(const pcpt::Points& points, int64_t first) {
-  const auto part = [first](const std::vector<double>& values) -> Vector {
-    return *reinterpret_cast<const Unaligned*>(values.data() + first);
-  };
-  return {part(points.x), part(points.y), part(points.z)};
+  return {*reinterpret_cast<const Unaligned*>(points.x.data() + first),
+          *reinterpret_cast<const Unaligned*>(points.y.data() + first),
+          *reinterpret_cast<const Unaligned*>(points.z.data() + first)};
 }
 
 // The point farthest beyond the plane of each lane.
