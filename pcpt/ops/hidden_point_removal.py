@@ -109,9 +109,7 @@ def _checked_lengths(lengths: Tensor | None, points: Tensor) -> Tensor:
     return lengths.long().contiguous()
 
 
-def _reference(
-    points: Tensor, viewpoints: Tensor, lengths: Tensor, radius_factor: float
-) -> Tensor:
+def _reference(points: Tensor, viewpoints: Tensor, lengths: Tensor, radius_factor: float) -> Tensor:
     visible = torch.zeros(
         len(points), viewpoints.shape[1], points.shape[1], dtype=torch.bool, device=points.device
     )

@@ -29,7 +29,9 @@ def case(seed: int, num_points: int, num_clouds: int = 2, num_views: int = 3) ->
     viewpoints = generator.standard_normal((num_clouds, num_views, 3))
     viewpoints *= generator.choice([0.1, 1, 3, 10])
     factor = float(generator.choice([1, 2, 10, 100, 1000, 1e5]))
-    points, viewpoints = (torch.from_numpy(part.astype(np.float32)) for part in (points, viewpoints))
+    points, viewpoints = (
+        torch.from_numpy(part.astype(np.float32)) for part in (points, viewpoints)
+    )
     return points, viewpoints, factor
 
 
@@ -92,9 +94,7 @@ def test_kernel_reference_and_qhull_agree(device: torch.device, seed: int) -> No
             assert torch.equal(found, expected[cloud, view, :size])
     if COMPILED:
         to = lambda part: None if part is None else part.to(device)  # noqa: E731
-        result = hidden_point_removal(
-            to(points), to(viewpoints), factor, lengths=to(lengths)
-        )
+        result = hidden_point_removal(to(points), to(viewpoints), factor, lengths=to(lengths))
         assert torch.equal(result.cpu(), expected)
 
 
