@@ -1,4 +1,4 @@
-"""Which points of a bare cloud a viewpoint sees, without any surface: the visibility of PointMCD."""
+"""Which points of a bare cloud a viewpoint sees, without a surface: the visibility of PointMCD."""
 
 import math
 
@@ -49,8 +49,9 @@ def hidden_point_removal(
             factor below 1 or not finite, 2^31 results or more.
 
     Example:
-        >>> points = torch.tensor([[[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [2, 0.5, 0.5]]])
-        >>> hidden_point_removal(points, torch.tensor([[[0.0, 0, 0], [9, 0, 0]]])).tolist()
+        >>> wall, behind = [[1.0, 0, 0], [1, 0.2, 0], [1, 0, 0.2]], [2.0, 0.13, 0.13]
+        >>> viewpoints = torch.tensor([[[0.0, 0, 0], [9, 0, 0]]])
+        >>> hidden_point_removal(torch.tensor([[*wall, behind]]), viewpoints, 10).tolist()
         [[[True, True, True, False], [True, True, True, True]]]
     """
     _check(points, viewpoints, radius_factor)

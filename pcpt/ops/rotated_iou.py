@@ -1,4 +1,4 @@
-"""Overlap of oriented boxes, for detection: non-maximum suppression, average precision, box losses."""
+"""Overlap of oriented boxes, for detection: suppression, average precision, box losses."""
 
 from typing import Any
 
@@ -130,7 +130,7 @@ def _area(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _clip(corners: Tensor, axis: int, limit: Tensor) -> Tensor:
-    """Polygons (..., K, 2) without what lies beyond ``limit`` (..., 1) along an axis: (..., 2 K, 2)."""
+    """(..., 2 K, 2): polygons (..., K, 2) cut off beyond ``limit`` (..., 1) along an axis."""
     following = corners.roll(-1, -2)
     value, next_value = corners[..., axis], following[..., axis]
     crosses = (value > limit) != (next_value > limit)

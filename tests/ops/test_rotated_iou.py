@@ -167,7 +167,7 @@ def test_gradcheck(path: str, aligned: bool, kind: str) -> None:
 
 
 @needs_kernel
-@pytest.mark.parametrize("count", SIZES + [257])
+@pytest.mark.parametrize("count", [*SIZES, 257])
 def test_gradients_of_kernel_and_reference_agree(device: torch.device, count: int) -> None:
     for aligned in (True, False):
         both = [random_boxes(seed, count, 0.3).to(device) for seed in (7, 8)]
