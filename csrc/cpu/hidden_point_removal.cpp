@@ -30,17 +30,20 @@ using pcpt::Points;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
+// Here products may be fused with sums, unlike elsewhere: the rounding that planes allow for covers it.
 #ifdef PCPT_X86
 #pragma GCC diagnostic ignored "-Wpsabi"  // no vector leaves this file
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq")
+#pragma GCC optimize("fp-contract=fast")
 #define PCPT_ISA avx512
 #define PCPT_ANY(mask) (_mm512_movepi64_mask((__m512i)(mask)) != 0)
 #include "hull_corners.h"
 #pragma GCC pop_options
 
 #pragma GCC push_options
-#pragma GCC target("avx2")
+#pragma GCC target("avx2,fma")
+#pragma GCC optimize("fp-contract=fast")
 #define PCPT_ISA avx2
 #include "hull_corners.h"
 #pragma GCC pop_options
@@ -59,7 +62,7 @@ FindCorners choose() {
   if (most != "default") {
     if (most != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
       return avx512::find_corners;
-    if (__builtin_cpu_supports("avx2")) return avx2::find_corners;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::find_corners;
   }
 #endif
   return baseline::find_corners;

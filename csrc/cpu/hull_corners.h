@@ -2,7 +2,7 @@
 //   PCPT_ISA     namespace of this instruction set
 //   PCPT_ANY     (m) whether any lane of a mask is set, where the set has a fast way
 // A vector holds a group of points that lie in nearly the same direction; lane by lane they ask what
-// they would ask alone. Products are not fused, so every instruction set finds the same.
+// they would ask alone.
 namespace PCPT_ISA {
 
 #include "supporting_plane.h"
