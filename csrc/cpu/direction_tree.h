@@ -24,7 +24,6 @@ struct Points {
   std::vector<int32_t> source;
 
   int64_t count() const { return static_cast<int64_t>(source.size()); }
-  int64_t room() const { return static_cast<int64_t>(x.size()); }
   void set(int64_t i, const Points& from, int64_t j) {
     x[i] = from.x[j], y[i] = from.y[j], z[i] = from.z[j];
     source[i] = from.source[j];

@@ -140,7 +140,7 @@ void find_twins(const double* points, int64_t num_points, int32_t* twin) {
 
 void remove_hidden(const double* points, const int32_t* twin, int64_t num_points,
                    const double* viewpoint, double radius_factor, bool* visible) {
-  static thread_local Points flipped, sorted;
+  Points flipped, sorted;
   flipped.resize(num_points);
   std::vector<double> distance(num_points);
   double largest = 0.0;
