@@ -13,6 +13,9 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("sample_pixels(Tensor features, Tensor view_index, Tensor pixel, int image_height, int image_width, bool align_corners) -> Tensor");
   m.def("sample_pixels_backward(Tensor grad, Tensor view_index, Tensor pixel, int num_views, int height, int width, int image_height, int image_width, bool align_corners) -> Tensor");
   m.def("render_depth(Tensor points, Tensor projection, int height, int width, int radius_pixels) -> Tensor");
+  m.def("hidden_point_removal(Tensor points, Tensor viewpoints, Tensor lengths, float radius_factor) -> Tensor");
+  m.def("rotated_iou(Tensor boxes, Tensor other_boxes, bool aligned, bool bev) -> Tensor");
+  m.def("rotated_iou_backward(Tensor grad, Tensor boxes, Tensor other_boxes, bool aligned, bool bev) -> (Tensor grad_boxes, Tensor grad_other_boxes)");
   m.def("voxelize(Tensor points, float voxel_size, Tensor batch_index) -> (Tensor coordinates, Tensor point_to_voxel)");
   m.def("kernel_map(Tensor coordinates, Tensor out_coordinates, Tensor offsets) -> (Tensor neighbors, Tensor duplicate)");
   m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse) -> Tensor");

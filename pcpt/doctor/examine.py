@@ -18,9 +18,9 @@ from pcpt.doctor.observations import Observations, Unreadable, observe
 from pcpt.doctor.tracking import LOST_SHARE, find_lost_tracking
 
 # Another colour camera lowers the disagreement by a share, on pairs of frames that it was not
-# estimated on, and moves half of the points by some pixels, at 640 pixels of width. Colour is called
-# unregistered if that share, and its product with the pixels, are above these. Healthy scans reach
-# 0.19 and 0.7: calibrations are never perfect.
+# estimated on, and moves half of the points by some pixels, at 640 pixels of width. Colour is
+# called unregistered if that share, and its product with the pixels, are above these. Healthy scans
+# reach 0.19 and 0.7: calibrations are never perfect.
 COLOR_SHARE, COLOR_PIXELS = 0.12, 1.0
 # Focal length and principal point off by one factor, to so much (logarithm), and by at least so
 # much: intrinsics for another size.
