@@ -14,7 +14,10 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("sample_pixels_backward(Tensor grad, Tensor view_index, Tensor pixel, int num_views, int height, int width, int image_height, int image_width, bool align_corners) -> Tensor");
   m.def("render_depth(Tensor points, Tensor projection, int height, int width, int radius_pixels) -> Tensor");
   m.def("voxelize(Tensor points, float voxel_size, Tensor batch_index) -> (Tensor coordinates, Tensor point_to_voxel)");
-  m.def("kernel_map(Tensor coordinates, Tensor out_coordinates, Tensor offsets) -> (Tensor neighbors, Tensor duplicate)");
+  m.def("voxel_table(Tensor coordinates) -> (Tensor table, Tensor duplicate)");
+  m.def("kernel_map(Tensor table, int num_in, Tensor out_coordinates, Tensor offsets, bool mirrored) -> Tensor");
+  m.def("coarsen_voxels(Tensor coordinates, int stride) -> (Tensor coarse, Tensor parent)");
+  m.def("stride_map(Tensor coordinates, Tensor parent, int stride, int ratio, int num_out) -> (Tensor neighbors, Tensor inverse)");
   m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse) -> Tensor");
   m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse) -> Tensor");
 }
