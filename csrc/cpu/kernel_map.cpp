@@ -112,7 +112,7 @@ Tensor kernel_map_cpu(const Tensor& table, int64_t num_in, const Tensor& out_coo
   const Tensor hash = torch::stable::contiguous(table);
   const int64_t num_out = out.size(0), volume = taps.size(0), size = hash.size(0);
   STD_TORCH_CHECK(hash.scalar_type() == ScalarType::Long && hash.dim() == 2 && hash.size(1) == 2 &&
-                      size > num_in && (size & (size - 1)) == 0,
+                      size >= 2 * num_in && size > 0 && (size & (size - 1)) == 0,
                   "kernel_map takes the table that voxel_table made");
   STD_TORCH_CHECK(!mirrored || num_in == num_out, "a mirrored map has one set of voxels");
   const Slot* slots = reinterpret_cast<const Slot*>(hash.const_data_ptr<int64_t>());

@@ -186,7 +186,7 @@ def coarsen_voxels(coordinates: Tensor, stride: int) -> tuple[Tensor, Tensor]:
                 f"coordinates reach {low}, whose cell of stride {stride} begins beyond "
                 f"{-COORDINATE_LIMIT}; centre the cloud"
             )
-    if has_kernel("coarsen_voxels", coordinates):
+    if has_kernel("coarsen_voxels", coordinates):  # CUDA sorts, in the reference
         return torch.ops.pcpt.coarsen_voxels(coordinates, stride)
     return _reference_coarsen(coordinates, stride)
 
