@@ -18,6 +18,6 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("kernel_map(Tensor table, int num_in, Tensor out_coordinates, Tensor offsets, bool mirrored) -> Tensor");
   m.def("coarsen_voxels(Tensor coordinates, int stride) -> (Tensor coarse, Tensor parent)");
   m.def("stride_map(Tensor coordinates, Tensor parent, int stride, int ratio, int num_out) -> (Tensor neighbors, Tensor inverse)");
-  m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse) -> Tensor");
-  m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse) -> Tensor");
+  m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse, Tensor? plan=None, Tensor? inverse_plan=None) -> Tensor");
+  m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse, Tensor? plan=None, Tensor? inverse_plan=None) -> Tensor");
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -270,7 +271,9 @@ void check(const Tensor& features, const Tensor& other, const Tensor& neighbors)
 }
 
 Tensor sparse_conv_cpu(const Tensor& features, const Tensor& weight, const Tensor& neighbors,
-                       const Tensor& /*inverse: for the gradient*/) {
+                       const Tensor& /*inverse: for the gradient*/,
+                       const std::optional<Tensor>& /*plan: for CUDA*/,
+                       const std::optional<Tensor>& /*inverse_plan*/) {
   check(features, weight, neighbors);
   STD_TORCH_CHECK(weight.dim() == 3 && weight.size(0) == neighbors.size(0) &&
                       weight.size(1) == features.size(1),
@@ -287,7 +290,9 @@ Tensor sparse_conv_cpu(const Tensor& features, const Tensor& weight, const Tenso
 
 Tensor sparse_conv_grad_weight_cpu(const Tensor& features, const Tensor& grad,
                                    const Tensor& neighbors,
-                                   const Tensor& /*inverse: for the gradient*/) {
+                                   const Tensor& /*inverse: for the gradient*/,
+                                   const std::optional<Tensor>& /*plan: for CUDA*/,
+                                   const std::optional<Tensor>& /*inverse_plan*/) {
   check(features, grad, neighbors);
   STD_TORCH_CHECK(grad.dim() == 2 && grad.size(0) == neighbors.size(1),
                   "sparse_conv_grad_weight: grad must be (N_out, C_out)");

@@ -11,6 +11,7 @@ graph.
 import torch
 from torch import Tensor
 
+from pcpt.ops._sparse_plan import sparse_plan
 from pcpt.ops.kernel_map import (
     check_coordinates,
     check_size,
@@ -21,46 +22,83 @@ from pcpt.ops.kernel_map import (
     stride_map,
     voxel_table,
 )
+from pcpt.ops.sparse_conv import needs_plan
 
 
 class KernelMap:
     """A kernel map seen from both sides; see :func:`pcpt.ops.kernel_map`.
 
+    What only gradients, transposed convolutions or CUDA need is made when it is first read.
+
     Args:
         neighbors: (K, N_out) int32 input rows.
-        inverse: (K, N_in) int32 output rows; by default made when first read, as only gradients
-            and transposed convolutions need it.
         num_in: N_in.
+        inverse: (K, N_in) int32 output rows, where they are known already.
         centred: the map of a centred kernel from voxels to the same voxels.
     """
 
     def __init__(
         self,
         neighbors: Tensor,
+        num_in: int,
         inverse: Tensor | None = None,
         *,
-        num_in: int = 0,
         centred: bool = False,
     ) -> None:
-        self.neighbors = neighbors
-        self._inverse = inverse
-        self._num_in = num_in
+        # Of both sides, shared with the swapped map: this one's side is 0 there.
+        self._tables: list[Tensor | None] = [neighbors, inverse]
+        self._plans: list[Tensor | None] = [None, None]
+        self._rows = (num_in, neighbors.shape[1])
         self._centred = centred
+        self._side = 0
+
+    @property
+    def neighbors(self) -> Tensor:
+        """(K, N_out) int32 input rows."""
+        return self._table(self._side)
 
     @property
     def inverse(self) -> Tensor:
         """(K, N_in) int32 output rows."""
-        if self._inverse is None:
-            if self._centred:
-                # Taps come in opposite pairs: K-1-k is -k, so nothing is looked up.
-                self._inverse = self.neighbors.flip(0)
-            else:
-                self._inverse = invert_kernel_map(self.neighbors, self._num_in)
-        return self._inverse
+        return self._table(1 - self._side)
+
+    @property
+    def plan(self) -> Tensor | None:
+        """How the kernel walks ``neighbors`` (:func:`pcpt.ops._sparse_plan.sparse_plan`), or None
+        where it does not need to know."""
+        return self._plan(self._side)
+
+    @property
+    def inverse_plan(self) -> Tensor | None:
+        """``plan`` of ``inverse``."""
+        return self._plan(1 - self._side)
 
     def swapped(self) -> "KernelMap":
         """The map of the transposed convolution."""
-        return KernelMap(self.inverse, self.neighbors)
+        other = KernelMap.__new__(KernelMap)
+        other._tables, other._plans = self._tables, self._plans
+        other._rows, other._centred = self._rows, self._centred
+        other._side = 1 - self._side
+        return other
+
+    def _table(self, side: int) -> Tensor:
+        table = self._tables[side]
+        if table is None:
+            neighbors = self._tables[0]
+            assert neighbors is not None
+            if self._centred:
+                # Taps come in opposite pairs: K-1-k is -k, so nothing is looked up.
+                table = neighbors.flip(0)
+            else:
+                table = invert_kernel_map(neighbors, self._rows[0])
+            self._tables[side] = table
+        return table
+
+    def _plan(self, side: int) -> Tensor | None:
+        table = self._table(side)
+        if self._plans[side] is None and needs_plan(table):
+            self._plans[side] = sparse_plan(table, self._rows[side])
+        return self._plans[side]
 
 
 class KernelMaps:
@@ -137,7 +175,8 @@ class KernelMaps:
         parent = self.parent(stride, stride * ratio)
         fine, num_out = self.coordinates(stride), len(self.coordinates(stride * ratio))
         check_size(ratio**3, len(fine), num_out)
-        return KernelMap(*stride_map(fine, parent, stride, ratio, num_out))
+        neighbors, inverse = stride_map(fine, parent, stride, ratio, num_out)
+        return KernelMap(neighbors, len(fine), inverse)
 
     def _searched(self, stride: int, out_stride: int, size: int, dilation: int) -> KernelMap:
         fine, coarse = self.coordinates(stride), self.coordinates(out_stride)
@@ -145,4 +184,4 @@ class KernelMaps:
         centred = stride == out_stride and size % 2 == 1
         offsets = kernel_offsets(size, dilation * stride)
         neighbors = search(self._table(stride), len(fine), coarse, offsets, mirrored=centred)
-        return KernelMap(neighbors, num_in=len(fine), centred=centred)
+        return KernelMap(neighbors, len(fine), centred=centred)
