@@ -20,4 +20,5 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("stride_map(Tensor coordinates, Tensor parent, int stride, int ratio, int num_out) -> (Tensor neighbors, Tensor inverse)");
   m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse, Tensor? plan=None, Tensor? inverse_plan=None) -> Tensor");
   m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse, Tensor? plan=None, Tensor? inverse_plan=None) -> Tensor");
+  m.def("multiplies_bf16() -> bool");  // whether sparse_conv has bfloat16 matrix units on the CPU
 }

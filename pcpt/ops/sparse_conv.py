@@ -21,6 +21,15 @@ KERNEL_TYPES = {
     "cuda": (torch.float32, *HALF_TYPES),
 }
 
+# Whether the CPU has matrix units for bfloat16 (AMX), which make it the fastest type.
+CPU_BFLOAT16 = (
+    COMPILED
+    and torch._C._dispatch_has_kernel_for_dispatch_key(
+        "pcpt::multiplies_bf16", "CompositeExplicitAutograd"
+    )
+    and torch.ops.pcpt.multiplies_bf16()
+)
+
 
 def sparse_conv(
     features: Tensor,
@@ -97,10 +106,12 @@ def _check(features: Tensor, weight: Tensor, neighbors: Tensor, inverse: Tensor 
 
 
 def _common_type(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Autocast chooses half precision on CUDA; on CPU the float32 kernel is the fast one."""
+    """Autocast chooses; on a CPU without units for bfloat16 the float32 kernel is the fast one."""
     device = features.device.type
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device) if device == "cuda" else torch.float32
+        dtype = torch.get_autocast_dtype(device)
+        if device == "cpu" and not (dtype == torch.bfloat16 and CPU_BFLOAT16):
+            dtype = torch.float32
         if torch.float64 not in (features.dtype, weight.dtype):
             return features.to(dtype), weight.to(dtype)
     if features.dtype != weight.dtype or not features.is_floating_point():

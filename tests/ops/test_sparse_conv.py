@@ -159,8 +159,20 @@ def test_half_precision_sums_in_single() -> None:
     assert half.dtype == torch.bfloat16
     wide = sparse_conv(features.bfloat16().double(), weight.bfloat16().double(), neighbors)
     assert (half - wide).abs().max() < 0.02 * wide.abs().max()
-    with torch.autocast("cpu", torch.bfloat16):  # the float32 kernel is the fast one there
-        assert sparse_conv(features.bfloat16(), weight.float(), neighbors).dtype == torch.float32
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_autocast_takes_the_fast_type(half: torch.dtype) -> None:
+    features, weight, neighbors = random_problem(50, 40, (16, 32), torch.float32)
+    fast = half == torch.bfloat16 and module.CPU_BFLOAT16
+    with torch.autocast("cpu", half):
+        out = sparse_conv(features.to(half), weight.requires_grad_(), neighbors)
+        assert out.dtype == (half if fast else torch.float32)
+        out.sum().backward()
+        assert weight.grad.dtype == torch.float32
+        wide = sparse_conv(features.double(), weight.double(), neighbors)
+        assert wide.dtype == torch.float64, "float64 is left alone"
+    assert (out - wide).abs().max() < 0.02 * wide.abs().max()
 
 
 def test_errors() -> None:
