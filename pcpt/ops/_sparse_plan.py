@@ -1,8 +1,8 @@
 """How the GPU walks a kernel map: rows with the same taps side by side, in tiles.
 
-A tile of output rows multiplies only the taps that one of its rows has. In the map's own order nearly
-every tile has every tap; sorted by the set of their taps (Yan et al., SECOND, 2018, and its library
-spconv; Tang et al., TorchSparse++, MICRO 2023), rows share tiles with their like.
+A tile of output rows multiplies only the taps that one of its rows has. In the map's own order
+nearly every tile has every tap; sorted by the set of their taps (as in the library spconv; Tang et
+al., TorchSparse++, MICRO 2023), rows share tiles with their like.
 
 A plan is one int32 tensor, so that it passes through operators: ``order``, then ``table``,
 ``tile_taps`` and ``tap_tiles`` as in :class:`PlanParts`.

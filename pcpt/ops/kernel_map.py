@@ -1,7 +1,8 @@
 """Which voxel lies under which tap of a sparse convolution: the table every sparse layer reads.
 
-A level's voxels are hashed once (:func:`voxel_table`), for all kernels that search it. The map between
-a level and the next coarser one is not searched: a voxel's parent gives it (:func:`stride_map`).
+A level's voxels are hashed once (:func:`voxel_table`), for all kernels that search it. The map
+between a level and the next coarser one is not searched: a voxel's parent gives it
+(:func:`stride_map`).
 
 A kernel map is dense, ``(K, N_out) int32`` with -1 where a tap meets no voxel, rather than a list
 of pairs: its shape is known without looking at the data, its inverse is a scatter, and a
@@ -280,8 +281,8 @@ if COMPILED:
     @torch.library.register_fake("pcpt::voxel_table")
     def _fake_table(coordinates: Tensor) -> tuple[Tensor, Tensor]:
         size = torch.library.get_ctx().new_dynamic_size()
-        int64 = {"dtype": torch.int64, "device": coordinates.device}
-        return torch.empty(size, 2, **int64), torch.empty((), **int64)
+        table = coordinates.new_empty(size, 2, dtype=torch.int64)
+        return table, table.new_empty(())
 
     @torch.library.register_fake("pcpt::kernel_map")
     def _fake_map(

@@ -3,12 +3,12 @@
 Layers at the same stride ask for the same map and search the same hash; the decoder's transposed
 layers reuse the encoder's strided maps with the roles of input and output swapped.
 
-Making a map depends on the data, so ``torch.compile`` cannot trace it without a break. A forward pass
-over a family whose maps are there already (from a pass before, or :meth:`KernelMaps.get`) is one
-graph.
+How many voxels a level has depends on the data, so ``torch.compile`` cannot make maps without a
+break in its graph. A forward pass over a family whose maps are there already, from a pass before
+with gradients on or off as now, is one graph; it is compiled anew for every family of another size,
+which rarely pays.
 """
 
-import torch
 from torch import Tensor
 
 from pcpt.ops._sparse_plan import sparse_plan

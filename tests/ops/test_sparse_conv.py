@@ -136,9 +136,7 @@ def test_opcheck() -> None:
 @needs_kernel
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("channels", [(32, 64), (65, 17)])
-def test_result_does_not_depend_on_threads(
-    channels: tuple[int, int], dtype: torch.dtype
-) -> None:
+def test_result_does_not_depend_on_threads(channels: tuple[int, int], dtype: torch.dtype) -> None:
     problem = random_problem(6000, 5000, channels, dtype)
     threads = torch.get_num_threads()
     results = []
@@ -207,9 +205,7 @@ def test_wrong_tables_read_nothing_foreign(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_hundred_steps_leave_no_memory_behind(
-    dtype: torch.dtype, device: torch.device
-) -> None:
+def test_a_hundred_steps_leave_no_memory_behind(dtype: torch.dtype, device: torch.device) -> None:
     features, weight, neighbors = random_problem(2000, 2000, (32, 48), dtype)
     weight = weight.to(device).requires_grad_()
 

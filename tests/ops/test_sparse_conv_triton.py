@@ -1,4 +1,4 @@
-"""Triton's sparse_conv without a GPU: its results under the interpreter, and code for a Hopper GPU."""
+"""Triton's sparse_conv without a GPU: results under the interpreter, code for a Hopper GPU."""
 
 import importlib.util
 import itertools
@@ -73,7 +73,7 @@ def test_compiles_for_hopper(dtype: torch.dtype, tf32: bool) -> None:
 
 
 def compile_for_hopper(kernel, pointers, integers, constants, blocks):
-    """What a launch with these arguments would compile: sizes that 16 divides are known to be so."""
+    """What a launch with these arguments would compile; it knows which sizes 16 divides."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -83,9 +83,7 @@ def compile_for_hopper(kernel, pointers, integers, constants, blocks):
     signature = {**pointers, **dict.fromkeys(integers, "i32")}
     signature = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     aligned = [*pointers, *(name for name, value in integers.items() if value % 16 == 0)]
-    attributes = {
-        (kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned
-    }
+    attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned}
     source = ASTSource(kernel, signature, constants, attributes)
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import test_sparse_conv as cases
 import torch
 import triton.runtime.interpreter as interpreter
 
-import test_sparse_conv as cases
 from pcpt.ops.sparse_conv import KERNEL_TYPES, use_triton
 
 CPU = torch.device("cpu")
