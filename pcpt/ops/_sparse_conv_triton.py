@@ -206,11 +206,12 @@ def sparse_conv(
     precision = _precision(features.dtype)
     blocks = product_blocks(features.dtype, c_in, c_out, precision == "tf32")
     grid = (len(order) // blocks["BLOCK_M"] * triton.cdiv(c_out, blocks["BLOCK_N"]),)
-    products[grid](
-        features.contiguous(), weight, out, order, table, tile_taps,
-        num_in, len(order), volume, c_in, c_out, *weight.stride(),
-        LIST_TILE=TILE, PRECISION=precision, **blocks,
-    )  # fmt: skip
+    with torch.cuda.device_of(features):  # triton launches on the current device
+        products[grid](
+            features.contiguous(), weight, out, order, table, tile_taps,
+            num_in, len(order), volume, c_in, c_out, *weight.stride(),
+            LIST_TILE=TILE, PRECISION=precision, **blocks,
+        )  # fmt: skip
     return out
 
 
@@ -243,9 +244,10 @@ def sparse_conv_grad_weight(
     sums = torch.empty(
         (num_parts, volume, c_in, c_out), dtype=torch.float32, device=features.device
     )
-    outer_products[(volume * corners, num_parts)](
-        features.contiguous(), grad.contiguous(), sums, order, table, tap_tiles,
-        num_in, len(order), num_tiles, tiles_of_part, c_in, c_out,
-        LIST_TILE=TILE, PRECISION=precision, **blocks,
-    )  # fmt: skip
+    with torch.cuda.device_of(features):
+        outer_products[(volume * corners, num_parts)](
+            features.contiguous(), grad.contiguous(), sums, order, table, tap_tiles,
+            num_in, len(order), num_tiles, tiles_of_part, c_in, c_out,
+            LIST_TILE=TILE, PRECISION=precision, **blocks,
+        )  # fmt: skip
     return sums.sum(0).to(features.dtype)

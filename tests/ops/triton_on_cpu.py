@@ -34,8 +34,8 @@ def widen_bfloat16(dot: Callable[..., Any]) -> Callable[..., Any]:
 def random_cases() -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for rows, channels in itertools.product(
-            [(0, 0), (0, 3), (3, 0), (1, 1), (7, 33), (300, 200)],
-            [(1, 3), (3, 33), (13, 7), (33, 96), (96, 13), (130, 16)],
+            [(0, 3), (3, 0), (1, 1), (7, 33), (300, 200)],
+            [(1, 3), (13, 7), (33, 96), (130, 16)],
         ):
             cases.check_case(rows, channels, dtype, 8, CPU)
         cases.check_case((300, 300), (16, 32), dtype, 27, CPU)
