@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ SHARED_BYTES = 227 * 1024 // 2
 @pytest.mark.parametrize("part", ["random_cases", "others"])
 def test_interpreted(part: str) -> None:
     """In a process of its own, as triton reads the variable when it is imported."""
+    triton, numpy = (tuple(map(int, version(n).split(".")[:2])) for n in ("triton", "numpy"))
+    if triton < (3, 9) and numpy >= (2, 4):
+        pytest.skip("this triton's interpreter takes scalars in a way that numpy 2.4 refuses")
     here = Path(__file__).parent
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(here), *sys.path])

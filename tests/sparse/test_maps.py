@@ -1,6 +1,8 @@
 """KernelMaps: one hash a level, strided maps without a search, both sides of a map."""
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,13 +17,16 @@ module = importlib.import_module("pcpt.sparse.maps")
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the functions that maps were made by, in order."""
     names: list[str] = []
+
+    def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def record(*args: Any, **options: Any) -> Any:
+            names.append(name)
+            return function(*args, **options)
+
+        return record
+
     for name in ("voxel_table", "search", "coarsen_voxels", "stride_map", "invert_kernel_map"):
-
-        def record(*args, _name=name, _function=getattr(module, name), **options):
-            names.append(_name)
-            return _function(*args, **options)
-
-        monkeypatch.setattr(module, name, record)
+        monkeypatch.setattr(module, name, recorded(name, getattr(module, name)))
     return names
 
 
