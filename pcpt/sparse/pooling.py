@@ -50,6 +50,5 @@ def global_avg_pool(x: SparseTensor, num_batches: int | None = None) -> Tensor:
 
 def _parents(x: SparseTensor) -> tuple[Tensor, int]:
     """(N,) int64 row of each voxel's cell at twice the stride, and the number of cells."""
-    kernel_map = x.maps.get(x.stride, 2 * x.stride, kernel_size=2)
-    # A voxel lies under exactly one tap of one cell.
-    return kernel_map.inverse.amax(0).long(), kernel_map.neighbors.shape[1]
+    parent = x.maps.parent(x.stride, 2 * x.stride)
+    return parent.long(), len(x.maps.coordinates(2 * x.stride))
