@@ -22,6 +22,7 @@ from pcpt.engine.export import export_student
 from pcpt.engine.run import dry_run
 from pcpt.engine.run import train as train_run
 from pcpt.engine.visualization import visualize_run
+from pcpt.prepare.command import prepare
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -142,6 +143,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "visualize": visualize,
     "export": export,
     "doctor": doctor,
+    "prepare": prepare,
     "benchmark": benchmark,
 }
 

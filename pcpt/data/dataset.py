@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt import registry
+from pcpt.choices import check_minimum
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.order import epoch_order
 from pcpt.data.scene import SceneSet
 from pcpt.data.skips import SkipLog, first_valid
 from pcpt.data.transforms import (
@@ -43,6 +45,8 @@ class DataConfig:
         held_out: last part of each recording kept for evaluation where the source marks none.
         absolute_tolerance: a point is visible if its depth agrees with the image to this, metres.
         relative_tolerance: added tolerance per metre of depth.
+        shuffle_block: training frames are shuffled by blocks of so many consecutive ones, and
+            within windows of several blocks: locality for slow storage. 0 shuffles freely.
         cache: frames kept decoded in memory, in each process that loads; for small scans.
         border: pixels along the image edge that are never paired.
         augment: random changes of training samples; held-out ones are never changed.
@@ -59,8 +63,12 @@ class DataConfig:
     absolute_tolerance: float = 0.05
     relative_tolerance: float = 0.0
     border: int = 0
+    shuffle_block: int = 0
     cache: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        check_minimum("data.shuffle_block", self.shuffle_block, 0)
 
 
 def split_names(scan: Scan, split: str, fraction: float) -> list[str]:
@@ -124,7 +132,7 @@ class PosedFrames(Dataset[Batch]):
             return position
         if epoch != self._epoch:
             generator = generator_for(self.seed, 2**62 + epoch)
-            self._order = torch.randperm(len(self), generator=generator)
+            self._order = epoch_order(len(self), self.config.shuffle_block, generator)
             self._epoch = epoch
         return int(self._order[position])
 

@@ -91,15 +91,18 @@ def read_depth(path: Path, size: tuple[int, int], scale: float) -> Tensor:
         BrokenFrame: missing, damaged, of another size, or without a single measurement.
         ValueError: not 16 bits.
     """
-    file = _File(f"depth image {path}", path, DEPTH_FORMATS)
-    with _header(file) as image:
-        _check_depth_mode(file, image)
-        _check_size(file, image, size)
-        units = np.array(_decode(file, image)).astype(np.float32)
-    units[units >= SATURATED] = 0
-    if not units.any():
-        raise BrokenFrame(f"depth image {path}: all pixels are 0 or {SATURATED}, nothing measured")
-    return torch.from_numpy(units / np.float32(scale))
+    return _read_metres(_File(f"depth image {path}", path, DEPTH_FORMATS), size, scale)
+
+
+def decode_depth(data: bytes, origin: str, size: tuple[int, int], scale: float) -> Tensor:
+    """A 16-bit PNG that lies in memory, as metres.
+
+    Args:
+        data: the file's bytes.
+        origin: where they come from, for messages.
+        size, scale: as for ``read_depth``, as are the result and the errors.
+    """
+    return _read_metres(_File(f"depth image {origin}", data, DEPTH_FORMATS), size, scale)
 
 
 def common_size(paths: Sequence[Path], kind: str, sample: int = 9) -> tuple[int, int]:
@@ -173,6 +176,17 @@ def _read_rgb(file: _File, size: tuple[int, int]) -> np.ndarray:
                 "is it a depth image? Otherwise convert it to 8 bits"
             )
         return np.array(_decode(file, image).convert("RGB"))
+
+
+def _read_metres(file: _File, size: tuple[int, int], scale: float) -> Tensor:
+    with _header(file) as image:
+        _check_depth_mode(file, image)
+        _check_size(file, image, size)
+        units = np.array(_decode(file, image)).astype(np.float32)
+    units[units >= SATURATED] = 0
+    if not units.any():
+        raise BrokenFrame(f"{file.label}: all pixels are 0 or {SATURATED}, nothing measured")
+    return torch.from_numpy(units / np.float32(scale))
 
 
 @contextmanager

@@ -22,10 +22,15 @@ def read_json(path: Path) -> Any:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{path} is of {size} bytes, expected JSON of at most {MAX_BYTES}")
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(data: bytes, origin: Path) -> Any:
+    """As ``read_json``, from bytes that lie in memory; ``origin`` is what messages call them."""
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
+        return json.loads(data, object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        raise ValueError(f"{origin} is not valid JSON: {error}") from error
 
 
 def stays_inside(value: str) -> bool:

@@ -26,35 +26,56 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    component = registry.get("datasets", source or _recognise(path))
-    plain = [option.removeprefix("data.").removeprefix("source.") for option in options]
-    known = OmegaConf.structured(component.Config)
-    whole: dict[Any, Any] = {"every": 1} if "every" in known else {}
-    try:
-        config: Any = OmegaConf.to_object(
-            OmegaConf.merge(
-                known,
-                {"roots": [str(path)], **whole},
-                OmegaConf.from_dotlist(plain),
-            )
-        )
-    except Exception as error:  # OmegaConf has a class for every mistake
-        keys = ", ".join(known)
-        raise ValueError(f"options {plain}: {error}; the source takes {keys}") from error
-    scans = component(config).open()
+    scans = make_source(source or _recognise(path), path, options).open()
     if len(scans) != 1:
         names = ", ".join(scan.name for scan in scans[:5])
         raise ValueError(f"{path} holds {len(scans)} scans ({names}); give the path of one")
     return scans[0]
 
 
-def _recognise(path: Path) -> str:
-    """The source whose layout the path has."""
-    found = [
+def make_source(source: str, root: Path, options: Sequence[str] = ()) -> Any:
+    """A source of frames for one root, not yet opened; all frames, unless an option says otherwise.
+
+    Args:
+        source: one of ``pcpt.list("datasets")`` that takes ``roots``.
+        root: what its ``roots`` takes.
+        options: ``key=value`` of the source's config.
+
+    Raises:
+        ValueError: no such source, a source of labelled scenes, or an option that it has not.
+    """
+    component = registry.get("datasets", source)
+    plain = [option.removeprefix("data.").removeprefix("source.") for option in options]
+    known = OmegaConf.structured(component.Config)
+    if "roots" not in known:
+        raise ValueError(f"source {source!r} takes no roots: it does not read posed frames")
+    whole: dict[Any, Any] = {"every": 1} if "every" in known else {}
+    try:
+        config: Any = OmegaConf.to_object(
+            OmegaConf.merge(
+                known,
+                {"roots": [str(root)], **whole},
+                OmegaConf.from_dotlist(plain),
+            )
+        )
+    except Exception as error:  # OmegaConf has a class for every mistake
+        keys = ", ".join(known)
+        raise ValueError(f"options {plain}: {error}; the source takes {keys}") from error
+    return component(config)
+
+
+def recognising(path: Path) -> list[str]:
+    """Names of the sources whose layout the path has."""
+    return [
         name
         for name in registry.list_names("datasets")
         if getattr(registry.get("datasets", name), "recognises", lambda _: False)(path)
     ]
+
+
+def _recognise(path: Path) -> str:
+    """The one source whose layout the path has."""
+    found = recognising(path)
     if len(found) != 1:
         said = "several layouts fit" if found else "no known layout fits"
         choices = found or registry.list_names("datasets")
