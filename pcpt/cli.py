@@ -23,6 +23,7 @@ from pcpt.engine.run import dry_run
 from pcpt.engine.run import train as train_run
 from pcpt.engine.visualization import visualize_run
 from pcpt.prepare.command import prepare
+from pcpt.scan_pictures import visualize_scan
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -90,16 +91,29 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def visualize(arguments: Sequence[str]) -> int:
-    """Writes the report of a run: figures, pictures and a coloured cloud."""
-    parser = argparse.ArgumentParser(prog="pcpt visualize", description="Writes a run's report.")
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    """Writes the report of a run: figures, pictures and a coloured cloud; or pictures of a scan."""
+    parser = argparse.ArgumentParser(
+        prog="pcpt visualize", description="Writes a run's report, or pictures of a scan."
+    )
+    parser.add_argument("run", metavar="RUN | SCAN", help="run folder; with --out, a scan or scene")
+    parser.add_argument(
+        "options", nargs="*", metavar="key=value", help="of the scan's source, with --out"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="write pictures of a scan there")
+    parser.add_argument("--source", default="", help="of the scan; found from its files by default")
     parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
     parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
     parser.add_argument("--frame", type=int, metavar="N", help="number within the split")
     parser.add_argument(
         "--pixel", type=float, nargs=2, metavar=("U", "V"), help="what to look for the likeness of"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    if options.out:
+        for picture in visualize_scan(options.run, options.out, options.source, options.options):
+            print(picture)
+        return 0
+    if options.options or options.source:
+        parser.error("--source and key=value are for scans; give --out FOLDER")
     path = visualize_run(
         options.run,
         checkpoint=options.checkpoint,

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from pcpt import registry
 from pcpt.data.frame import Scan
+from pcpt.data.scene import SceneSet
 
 
 def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -> Scan:
@@ -27,6 +28,8 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     scans = make_source(source or _recognise(path), path, options).open()
+    if isinstance(scans, SceneSet):
+        raise ValueError(f"{path} holds labelled scenes, not posed frames; name another --source")
     if len(scans) != 1:
         names = ", ".join(scan.name for scan in scans[:5])
         raise ValueError(f"{path} holds {len(scans)} scans ({names}); give the path of one")
@@ -34,27 +37,26 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
 
 
 def make_source(source: str, root: Path, options: Sequence[str] = ()) -> Any:
-    """A source of frames for one root, not yet opened; all frames, unless an option says otherwise.
+    """A source for one root, not yet opened; it takes all frames unless an option says otherwise.
 
     Args:
-        source: one of ``pcpt.list("datasets")`` that takes ``roots``.
-        root: what its ``roots`` takes.
+        source: one of ``pcpt.list("datasets")``.
+        root: what its ``roots`` or ``root`` takes.
         options: ``key=value`` of the source's config.
 
     Raises:
-        ValueError: no such source, a source of labelled scenes, or an option that it has not.
+        ValueError: no such source, or an option that it has not.
     """
     component = registry.get("datasets", source)
     plain = [option.removeprefix("data.").removeprefix("source.") for option in options]
     known = OmegaConf.structured(component.Config)
-    if "roots" not in known:
-        raise ValueError(f"source {source!r} takes no roots: it does not read posed frames")
-    whole: dict[Any, Any] = {"every": 1} if "every" in known else {}
+    given: dict[Any, Any] = {"every": 1} if "every" in known else {}
+    given |= {"root": str(root)} if "root" in known else {"roots": [str(root)]}
     try:
         config: Any = OmegaConf.to_object(
             OmegaConf.merge(
                 known,
-                {"roots": [str(root)], **whole},
+                given,
                 OmegaConf.from_dotlist(plain),
             )
         )

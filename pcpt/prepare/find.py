@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcpt.data.frame import Scan
+from pcpt.data.scene import SceneSet
 from pcpt.doctor.open_scan import make_source, recognising
 
 DEPTH = 3  # folders below the path given
@@ -84,9 +85,12 @@ def _find(source: str, path: Path, options: tuple[str, ...], depth: int) -> tupl
 def _open(source: str, path: Path, options: tuple[str, ...]) -> Found | str:
     opener = make_source(source, path, options)  # mistakes in the options are the caller's
     try:
-        return Found([(path, scan) for scan in opener.open()])
+        opened = opener.open()
     except (ValueError, OSError) as error:
         return str(error)
+    if isinstance(opened, SceneSet):
+        raise ValueError(f"source {source!r} reads labelled scenes, not the posed frames of scans")
+    return Found([(path, scan) for scan in opened])
 
 
 def _inside(path: Path) -> Iterator[Path]:
