@@ -79,7 +79,7 @@ def write_scan_pictures(scan: Scan, folder: Path | str, *, max_frames: int = 400
 
 
 def write_label_picture(scene: Scene, label_set: LabelSet, folder: Path | str) -> Path:
-    """Writes ``NAME.labels.png``: colours, classes and objects of a labelled scene, and a legend."""
+    """Writes ``NAME.labels.png``: colours, classes and objects of a scene, with a legend."""
     name = scene.name.replace("/", "_")
     return save_png(Path(folder) / f"{name}.labels.png", label_picture(scene, label_set))
 
@@ -90,7 +90,9 @@ def _read(scan: Scan, max_frames: int) -> tuple[list[Frame], Tensor, Tensor, Ten
     in_sheet = set(_spread(chosen, SHEET_FRAMES))
     fused = set(_spread(chosen, FUSED_FRAMES))
     sheet: list[Frame] = []
-    poses, points, colors = [], [], []
+    poses: list[Tensor] = []
+    points: list[Tensor] = []
+    colors: list[Tensor] = []
     limit = MAX_POINTS // max(1, len(fused))
     first_error = "it lists none"
     for name in chosen:

@@ -48,7 +48,7 @@ def run_on_dask(jobs: Sequence[Job], scheduler: str) -> Iterator[Outcome]:
         raise ValueError("--backend dask needs distributed: pip install 'pcpt[dask]'") from error
     with Client(scheduler, set_as_default=False) as client:
         futures = {client.submit(prepare_scan, job, pure=False): job for job in jobs}
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             failure = future.exception()
             name = futures[future].name
             yield Outcome(name, "failed", error=str(failure)) if failure else future.result()

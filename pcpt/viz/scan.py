@@ -96,7 +96,7 @@ def camera_path(
     eyes = poses[:, :3, 3].double()
     shown = _open_room(points, poses, up)
     below, tints = points[shown], colors[shown]
-    across, along = _level_axes(torch.cat((below[:: max(1, len(below) // 50_000)], eyes)), up)
+    _, along = _level_axes(torch.cat((below[:: max(1, len(below) // 50_000)], eyes)), up)
     views = []
     for title, cloud, tint, direction, top in (
         ("from above", below, tints, up, along),
@@ -171,7 +171,7 @@ def _along(share: Tensor) -> Tensor:
 
 
 def cloud_overview(points: Tensor, colors: Tensor, poses: Tensor, up: Tensor) -> Tensor:
-    """The fused cloud as a doll's house: from outside, above and behind most of the cameras, without
+    """The fused cloud as a doll's house: from outside, above and behind the cameras, without
     what lies above them; (3, H, W) uint8. Arguments as for ``camera_path``."""
     up = up.double() / up.double().norm()
     shown = _open_room(points, poses, up)

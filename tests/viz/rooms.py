@@ -1,4 +1,4 @@
-"""A small labelled room, made of boxes: floor, two walls, a table, two chairs, something unknown."""
+"""A small labelled room, made of boxes: floor, two walls, a table, two chairs, one unknown."""
 
 import numpy as np
 import torch
