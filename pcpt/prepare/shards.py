@@ -53,6 +53,12 @@ class Entry:
         """Of its members: without a dot, which would end the name for webdataset."""
         return f"{self.scan}/{self.place:06d}"
 
+    @property
+    def image_members(self) -> tuple[str, str]:
+        """Names of the members that hold the images."""
+        suffix = Path(self.image).suffix
+        return f"{self.stem}.color{suffix}", f"{self.stem}.depth.png"
+
 
 def write_shards(out: Path, megabytes: float) -> Path:
     """Packs all prepared scans of ``out`` into ``out/shards/000000.tar``, ...
@@ -84,7 +90,7 @@ def write_shards(out: Path, megabytes: float) -> Path:
     for number, group in enumerate(_groups(entries, megabytes * 1e6)):
         path = folder / f"{number:06d}.tar"
         listing = _listing(group, ups)
-        if not _is_whole(path, listing):
+        if not _is_whole(path, group, listing):
             _write_shard(path, group, listing)
         written[path.name] = {
             "bytes": path.stat().st_size,
@@ -167,9 +173,8 @@ def _groups(entries: Sequence[Entry], limit: float) -> list[list[Entry]]:
 
 
 def _listing(group: Sequence[Entry], ups: dict[str, list[float]]) -> bytes:
-    """The first member of a shard. Its ``content`` tells whether a shard is of these frames."""
+    """The first member of a shard."""
     scans: dict[str, dict[str, Any]] = {}
-    digest = hashlib.sha256()
     for entry in group:
         scan = scans.setdefault(
             entry.scan, {"name": entry.scan, "up": ups[entry.scan], "frames": []}
@@ -177,22 +182,30 @@ def _listing(group: Sequence[Entry], ups: dict[str, list[float]]) -> bytes:
         scan["frames"].append(
             {"name": entry.name, "place": entry.place, "held_out": entry.held_out}
         )
-        digest.update(entry.description)
-        digest.update("".join(entry.content).encode())
-    value = {"version": VERSION, "content": digest.hexdigest(), "scans": list(scans.values())}
+    value = {"version": VERSION, "scans": list(scans.values())}
     return (json.dumps(value) + "\n").encode()
 
 
-def _is_whole(path: Path, listing: bytes) -> bool:
-    """Whether the shard is there, with these frames, to its end."""
+def _is_whole(path: Path, group: Sequence[Entry], listing: bytes) -> bool:
+    """Whether the shard is there, with the bytes of these frames, to its end."""
+    wanted = {LISTING: hashlib.sha256(listing).hexdigest()}
+    for entry in group:
+        wanted |= dict(zip(entry.image_members, entry.content))
+        wanted[f"{entry.stem}.json"] = hashlib.sha256(entry.description).hexdigest()
     try:
         members = read_tar_index(path)
-        first = members[LISTING]
+        end = max(member.offset + -(-member.size // BLOCK) * BLOCK for member in members.values())
+        padded = -(-(end + 2 * BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+        if members.keys() != wanted.keys() or path.stat().st_size != padded:
+            return False
         with path.open("rb") as file:
-            file.seek(first.offset)
-            return file.read(first.size) == listing
-    except (OSError, ValueError, KeyError):
+            for name, member in members.items():
+                file.seek(member.offset)
+                if hashlib.sha256(file.read(member.size)).hexdigest() != wanted[name]:
+                    return False
+    except (OSError, ValueError):
         return False
+    return True
 
 
 def _write_shard(path: Path, group: Sequence[Entry], listing: bytes) -> None:
@@ -201,9 +214,8 @@ def _write_shard(path: Path, group: Sequence[Entry], listing: bytes) -> None:
         with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
             _add(tar, LISTING, io.BytesIO(listing), len(listing))
             for entry in group:
-                for kind, file in (("color", entry.image), ("depth", entry.depth)):
+                for member, file in zip(entry.image_members, (entry.image, entry.depth)):
                     source = entry.folder / file
-                    member = f"{entry.stem}.{kind}{source.suffix}"
                     with source.open("rb") as opened:
                         _add(tar, member, opened, source.stat().st_size)
                 data = entry.description
