@@ -17,6 +17,7 @@ from pcpt import __version__
 from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
 from pcpt.doctor import examine, open_scan, write_doctor_report
+from pcpt.doctor.open_scan import recognising
 from pcpt.engine.evaluation import print_summary, report_runs
 from pcpt.engine.export import export_student
 from pcpt.engine.run import dry_run
@@ -114,6 +115,8 @@ def visualize(arguments: Sequence[str]) -> int:
         return 0
     if options.options or options.source:
         parser.error("--source and key=value are for scans; give --out FOLDER")
+    if not (Path(options.run) / "config.yaml").is_file() and recognising(Path(options.run)):
+        parser.error(f"{options.run} is a scan, not a run; give --out FOLDER for its pictures")
     path = visualize_run(
         options.run,
         checkpoint=options.checkpoint,

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,29 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.undo()
     assert run("seven_scenes", recordings, out) == 0
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["a", "b", "c"]
+
+
+def test_a_full_disk_while_packing_keeps_whole_shards_alone(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    addfile, added = tarfile.TarFile.addfile, []
+
+    def full(tar: tarfile.TarFile, info: tarfile.TarInfo, file: Any) -> None:
+        added.append(info.name)
+        if info.name.startswith("b/"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        addfile(tar, info, file)
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    out = tmp_path / "out"
+    assert run("seven_scenes", recordings, out, "--shards", "0.005") == 1
+    assert "No space left" in capsys.readouterr().err
+    left = sorted(path.name for path in (out / "shards").iterdir())
+    assert left == [f"{i:06d}.tar" for i in range(len(left))] and left
+    assert len([name for name in added if name.startswith("b/")]) == 1
+    monkeypatch.undo()
+    assert run("seven_scenes", recordings, out, "--shards", "0.005") == 0
+    assert verify(out) == []
 
 
 def test_one_unreadable_recording_does_not_hide_the_others(tmp_path: Path) -> None:

@@ -161,6 +161,9 @@ def test_the_command_draws_scans_and_labelled_scenes(
         "camera_path.png", "cloud.ply", "cloud.png", "contact_sheet.png",
     ]  # fmt: skip
     assert read_ply(tmp_path / "a" / "cloud.ply")[0].max() > 5  # metres: twice those of the file
+    with pytest.raises(SystemExit):
+        main(["visualize", str(scan)])
+    assert "is a scan, not a run; give --out" in capsys.readouterr().err
     scene = write_labelled_scene(tmp_path / "scannet")
     for path, words in ((scene, ()), (scene.parent, ("--source", "scannet_scenes"))):
         out = tmp_path / f"b{len(words)}"
