@@ -90,12 +90,15 @@ def match_points_to_pixels(
     depth_projection = projection_matrices(
         depth_intrinsics, depth_camera_to_world, num_views, "depth_"
     )
-    color_projection = projection_matrices(
-        depth_intrinsics if color_intrinsics is None else color_intrinsics,
-        depth_camera_to_world if color_camera_to_world is None else color_camera_to_world,
-        num_views,
-        "color_",
-    )
+    if color_intrinsics is None and color_camera_to_world is None:
+        color_projection = depth_projection
+    else:
+        color_projection = projection_matrices(
+            depth_intrinsics if color_intrinsics is None else color_intrinsics,
+            depth_camera_to_world if color_camera_to_world is None else color_camera_to_world,
+            num_views,
+            "color_",
+        )
     operator = (
         torch.ops.pcpt.match_points_to_pixels
         if has_kernel("match_points_to_pixels", points)
