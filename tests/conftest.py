@@ -20,7 +20,7 @@ def _load(name: str, path: Path) -> ModuleType:
     return module
 
 
-# Another build of csrc in the place of pcpt._C, before pcpt is imported: its CUDA kernels on the CPU
+# Another build of csrc in the place of pcpt._C, before pcpt is imported: its CUDA kernels on a CPU
 # by cuda_emulator/build.py, or a library such as the one that `make test-sanitized` builds.
 _extension: Path | None = None
 if os.environ.get("PCPT_EMULATE_CUDA") == "1":

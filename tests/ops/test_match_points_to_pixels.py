@@ -276,7 +276,7 @@ def test_random_cases_equal_the_reference(device: torch.device, group: int) -> N
             assert torch.equal(a, b), (seed, field)
         assert bool(result.pixel.isfinite().all() & result.depth_error.isfinite().all())
         pairs += len(result.point_index)
-    assert pairs > 500
+    assert pairs > 100
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
