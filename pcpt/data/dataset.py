@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from pcpt import registry
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.scene import SceneSet
 from pcpt.data.skips import SkipLog, first_valid
 from pcpt.data.transforms import (
     AugmentConfig,
@@ -96,7 +97,13 @@ class PosedFrames(Dataset[Batch]):
         self.split = split
         self.seed = seed
         source = config.source
-        self.scans: list[Scan] = registry.get("datasets", source.name)(source).open()
+        opened = registry.get("datasets", source.name)(source).open()
+        if isinstance(opened, SceneSet):
+            raise ValueError(
+                f"data source {source.name!r} holds labelled scenes, not posed frames; give "
+                "data.source.name a source of frames"
+            )
+        self.scans: list[Scan] = opened
         self.names = [split_names(scan, split, config.held_out) for scan in self.scans]
         self.ends = np.cumsum([len(names) for names in self.names]).tolist()
         if not self.ends or self.ends[-1] == 0:

@@ -15,8 +15,13 @@ from pcpt.geometry.camera import Camera
 CENTRE_TOLERANCE = 0.2
 
 
-def expand_roots(source: str, roots: Sequence[str]) -> list[Path]:
+def expand_roots(source: str, roots: Sequence[str], *, suffix: str = "") -> list[Path]:
     """The folders that the config key ``roots`` names: each a path or a glob, ``~`` allowed.
+
+    Args:
+        source: its name, for messages.
+        roots: as in the config.
+        suffix: of files that are taken too, such as ".sens"; empty takes folders alone.
 
     Returns:
         Folders without repetition, in the order of ``roots``, matches of a glob sorted.
@@ -31,10 +36,13 @@ def expand_roots(source: str, roots: Sequence[str]) -> list[Path]:
     for root in roots:
         pattern = str(Path(root).expanduser())
         found = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
-        matches = [path for path in found if path.is_dir()]
+        matches = [
+            path for path in found if path.is_dir() or (suffix and path.name.endswith(suffix))
+        ]
         if not matches:
+            wanted = f"folder or {suffix} file" if suffix else "folder"
             raise FileNotFoundError(
-                f"{source}: roots holds {root!r}, which matches no folder; relative paths start "
+                f"{source}: roots holds {root!r}, which matches no {wanted}; relative paths start "
                 f"at {Path.cwd()}"
             )
         folders.update(dict.fromkeys(matches))

@@ -90,7 +90,7 @@ class RigScan(Scan):
         self.name = name
         self.names = list(files)
         self.held_out = frozenset(held_out)
-        self.up = _direction(list(up), folder)
+        self.up = direction(list(up), folder)
         self._folder, self._rig, self._files = folder, rig, dict(files)
 
     def load(self, name: str) -> Frame:
@@ -114,14 +114,15 @@ class RigScan(Scan):
         return Frame(name, image, depth, color_camera, depth_camera)
 
 
-def _direction(up: list[float], folder: Path) -> Tensor | None:
+def direction(up: list[float], origin: Path) -> Tensor | None:
+    """The unit vector of ``up`` (3,), float64; None if it is empty, ValueError if it is none."""
     if not up:
         return None
     vector = torch.tensor(up, dtype=torch.float64)
     length = float(vector.norm())
     if len(up) != 3 or not 0 < length < float("inf"):
         raise ValueError(
-            f"{folder}: up is {up}, expected three finite numbers, not all 0: the direction "
+            f"{origin}: up is {up}, expected three finite numbers, not all 0: the direction "
             "against gravity in the world frame"
         )
     return vector / length
