@@ -83,7 +83,7 @@ def bake(
             distance = np.linalg.norm(towards, axis=1)
             cosine = (towards * normals).sum(1) / np.maximum(distance, 1e-6)
             if lamp.facing.any():
-                cosine = cosine * np.clip(-(towards @ lamp.facing) / np.maximum(distance, 1e-6), 0, 1)
+                cosine = cosine * np.clip(-((towards * lamp.facing).sum(1)) / np.maximum(distance, 1e-6), 0, 1)
             lit = np.flatnonzero(cosine > 0)
             blocked = caster.blocked(origin[lit], towards[lit], 0.97)
             strength = cosine[lit] / (distance[lit] ** 2 + 0.35) * ~blocked

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcpt.data.rooms.linear import times
 from pcpt.data.rooms.lighting import Lamp, bake, place_lamps
 from pcpt.data.rooms.raycast import Caster
 from pcpt.data.rooms.scene import Scene, blend, flat_normals, lattice
@@ -56,7 +57,7 @@ class Renderer:
         uv = blend(scene.uv, quad, place)
         self._vertices = np.concatenate([light * scene.tint[quad], uv], axis=1).astype(np.float32)
         self._normals = flat_normals(scene.corners).astype(np.float32)[self.quad]
-        grey = scene.tint @ np.array([0.25, 0.6, 0.15], np.float32)
+        grey = (scene.tint * np.array([0.25, 0.6, 0.15], np.float32)).sum(1)
         self._grey = grey.astype(np.float32)
         self._linear = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
 
@@ -71,25 +72,26 @@ class Renderer:
         glow = self.scene.emission[quad][:, None]
         return np.where(glow > 0, glow, light)
 
-    def look(self, camera: Camera) -> View:
-        """The view of a camera, whose pose is in the room's own axes."""
+    def look(self, camera: Camera) -> tuple[View, np.ndarray]:
+        """The view of a camera, whose pose is in the room's own axes, and the quads it met."""
         height, width = camera.height, camera.width
         pose = camera.camera_to_world.numpy()
-        rays = pixel_rays(camera) @ pose[:3, :3].T
-        origins = np.broadcast_to(pose[:3, 3], rays.shape)
+        rays = times(pixel_rays(camera).astype(np.float32), pose[:3, :3])
+        origins = np.broadcast_to(pose[:3, 3].astype(np.float32), rays.shape)
         hits = self.caster.hits(origins, rays)
         met = hits.triangle >= 0
         triangle = np.maximum(hits.triangle, 0)
         quad = self.quad[triangle]
-        rays = rays.astype(np.float32)
-        cosine = np.abs(np.einsum("ij,ij->i", rays, self._normals[triangle])) / np.linalg.norm(rays, axis=1)
+        cosine = np.abs((rays * self._normals[triangle]).sum(1)) / np.sqrt((rays * rays).sum(1))
         depth = np.where(met, hits.distance, 0).astype(np.float32)
         values = self._interpolate(triangle, hits.weight)
         color = self._texture(quad, values[:, 3:], depth, cosine, float(camera.intrinsics[1, 1]))
         radiance = values[:, :3] * color * met[:, None]
-        grey = self._grey[quad] * (color @ np.array([0.25, 0.6, 0.15], np.float32))
+        grey = self._grey[quad] * (color * np.array([0.25, 0.6, 0.15], np.float32)).sum(1)
         shape = (height, width)
-        return View(
+        found = np.zeros(len(self._grey), bool)
+        found[quad[met]] = True
+        view = View(
             radiance=radiance.reshape(*shape, 3),
             depth=depth.reshape(shape),
             instance=np.where(met, self.scene.instance[quad], -1).reshape(shape),
@@ -97,6 +99,7 @@ class Renderer:
             darkness=(1 - grey).reshape(shape),
             loss=self.scene.loss[quad].reshape(shape),
         )
+        return view, np.flatnonzero(found)
 
     def _interpolate(self, triangle: np.ndarray, weight: np.ndarray) -> np.ndarray:
         corner = self._faces[triangle]
