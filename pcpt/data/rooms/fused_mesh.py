@@ -49,7 +49,9 @@ class Fusion:
         key = ((owner << 13 | cell[:, 0]) << 13 | cell[:, 1]) << 13 | cell[:, 2]
         _, first, group = np.unique(key, return_index=True, return_inverse=True)
         counts = np.bincount(group)
-        self.points = np.stack([np.bincount(group, points[:, i]) / counts for i in range(3)], axis=1)
+        self.points = np.stack(
+            [np.bincount(group, points[:, i]) / counts for i in range(3)], axis=1
+        )
         self.instance = owner[first]
         self.faces = self._triangles(group[cells])
         self._part = scene.part[wanted][quad[first]].astype(np.int64)
@@ -67,7 +69,14 @@ class Fusion:
         a, b, c = faces.T
         return faces[(a != b) & (b != c) & (a != c)]
 
-    def add(self, camera: Camera, view: View, millimetres: np.ndarray, color_camera: Camera, image: np.ndarray) -> None:
+    def add(
+        self,
+        camera: Camera,
+        view: View,
+        millimetres: np.ndarray,
+        color_camera: Camera,
+        image: np.ndarray,
+    ) -> None:
         """One frame.
 
         Args:
@@ -86,14 +95,21 @@ class Fusion:
         index, local, z, column, row = (a[inside] for a in (index, local, z, column, row))
         exact = view.depth[row, column]
         measured = millimetres[row, column].astype(np.float32) / 1000
-        seen = (view.instance[row, column] == self.instance[index]) & (measured > 0) & (np.abs(exact - z) < 0.02 + 0.02 * z)
+        seen = (
+            (view.instance[row, column] == self.instance[index])
+            & (measured > 0)
+            & (np.abs(exact - z) < 0.02 + 0.02 * z)
+        )
         index, local, z = index[seen], local[seen], z[seen]
         error = (measured - exact)[seen]
         weight = 1 / (0.2 + z * z)
         self._weight[index] += weight
         self._shift[index] += (weight * error / z)[:, None] * times(local, pose[:3, :3])
         column, row, _ = _pixels(color_camera, local)
-        column, row = np.clip(column, 0, color_camera.width - 1), np.clip(row, 0, color_camera.height - 1)
+        column, row = (
+            np.clip(column, 0, color_camera.width - 1),
+            np.clip(row, 0, color_camera.height - 1),
+        )
         self._color[index] += weight[:, None] * image[row, column]
 
     def finish(self) -> FusedMesh:
@@ -109,7 +125,9 @@ class Fusion:
         renumber = np.cumsum(kept) - 1
         points = self.points[kept] + np.clip(self._shift[kept] / weight, -0.04, 0.04)
         block = np.floor(self.points[kept] / 0.8).astype(np.int64) + 64
-        key = (((self.instance[kept] << 20 | self._part[kept]) * 6 + self._side[kept]) << 21) + ((block[:, 0] << 14) | (block[:, 1] << 7) | block[:, 2])
+        key = (((self.instance[kept] << 20 | self._part[kept]) * 6 + self._side[kept]) << 21) + (
+            (block[:, 0] << 14) | (block[:, 1] << 7) | block[:, 2]
+        )
         _, segment = np.unique(key, return_inverse=True)
         return FusedMesh(
             points=points,

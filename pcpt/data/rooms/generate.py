@@ -32,7 +32,12 @@ def split_of(number: int) -> str:
 
 
 def generate_rooms(
-    out: Path, rooms: int, config: RoomsConfig, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None
+    out: Path,
+    rooms: int,
+    config: RoomsConfig,
+    *,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Makes the rooms of a data set that are not there yet.
 
@@ -72,7 +77,7 @@ def generate_rooms(
                 progress(done, rooms)
     else:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(wanted)), context) as pool:
+        with ProcessPoolExecutor(min(jobs, len(wanted)), context, keep_freed_memory) as pool:
             running = [pool.submit(make_scene, config, number, scans) for number in wanted]
             try:
                 for finished in as_completed(running):
@@ -89,7 +94,6 @@ def generate_rooms(
 
 def make_scene(config: RoomsConfig, number: int, scans: Path) -> None:
     """Makes one room in ``scans``, in a folder that gets its name when it is whole."""
-    keep_freed_memory()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     name = scene_name(number)

@@ -34,7 +34,9 @@ def write_label_table(folder: Path) -> None:
     """Writes the table that maps raw names to ids. Column ``id`` holds ScanNet200's ids, empty where
     that has no such class; ``room_id`` numbers the names for label images."""
     names = dict(zip(NYU40.ids, NYU40.names))
-    wide = {name: one for one, name in zip(LABEL_SETS["scannet200"].ids, LABEL_SETS["scannet200"].names)}
+    wide = {
+        name: one for one, name in zip(LABEL_SETS["scannet200"].ids, LABEL_SETS["scannet200"].names)
+    }
     rows = ["id\traw_category\tcategory\tnyu40id\tnyu40class\troom_id"]
     for label, number in NYU40_OF.items():
         fine = wide.get(label, "")
@@ -71,7 +73,9 @@ def write_aggregation(
     groups, present = [], []
     for number in np.unique(pairs[:, 0]).tolist():
         mine = pairs[pairs[:, 0] == number, 1].tolist()
-        groups.append({"id": len(groups), "objectId": len(groups), "segments": mine, "label": labels[number]})
+        groups.append(
+            {"id": len(groups), "objectId": len(groups), "segments": mine, "label": labels[number]}
+        )
         present.append(number)
     content = {
         "sceneId": f"scannet.{scene}",

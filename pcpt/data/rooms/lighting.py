@@ -26,7 +26,9 @@ class Lamp:
     facing: np.ndarray
 
 
-def place_lamps(rng: np.random.Generator, scene: Scene, size: tuple[float, float], height: float) -> list[Lamp]:
+def place_lamps(
+    rng: np.random.Generator, scene: Scene, size: tuple[float, float], height: float
+) -> list[Lamp]:
     """Ceiling lights, windows by day, and the lamps that stand about."""
     warmth = rng.uniform(-0.12, 0.12)
     white = np.array([1.0 + warmth, 1.0, 1.0 - warmth])
@@ -36,7 +38,13 @@ def place_lamps(rng: np.random.Generator, scene: Scene, size: tuple[float, float
         area = size[0] * size[1]
         count = 1 if area < 14 else int(rng.integers(1, 4))
         for k in range(count):
-            middle = np.array([size[0] * rng.uniform(0.3, 0.6), size[1] * (k + rng.uniform(0.35, 0.65)) / count, height - 0.12])
+            middle = np.array(
+                [
+                    size[0] * rng.uniform(0.3, 0.6),
+                    size[1] * (k + rng.uniform(0.35, 0.65)) / count,
+                    height - 0.12,
+                ]
+            )
             spread = rng.uniform(-0.22, 0.22, (4, 3)) * [1, 1, 0.1]
             power = rng.uniform(1.2, 2.2) * max(area, 8.0) ** 0.5 / count**0.7
             lamps.append(Lamp(middle + spread, white * power, np.array([0, 0, 0.0])))
@@ -48,18 +56,27 @@ def place_lamps(rng: np.random.Generator, scene: Scene, size: tuple[float, float
             middle = (low + high) / 2 + inward * 0.10
             wide, tall = abs((high - low) @ np.abs(across)), high[2] - low[2]
             grid = np.array([(-0.3, -0.25), (0.3, -0.25), (-0.3, 0.25), (0.3, 0.25), (0.0, 0.0)])
-            points = middle + grid[:, :1] * wide * across + grid[:, 1:] * tall * np.array([0, 0, 1.0])
+            points = (
+                middle + grid[:, :1] * wide * across + grid[:, 1:] * tall * np.array([0, 0, 1.0])
+            )
             sky = np.array([0.92, 1.0, 1.12]) * rng.uniform(1.5, 4.0) * wide * tall
             lamps.append(Lamp(points, sky, inward))
         elif thing.label in ("lamp", "floor lamp") and rng.random() < 0.5:
             low, high = thing.bounds()
             head = np.append((low + high)[:2] / 2, high[2] + 0.03)
-            lamps.append(Lamp(head[None], np.array([1.0, 0.82, 0.6]) * rng.uniform(0.3, 0.7), np.zeros(3)))
+            lamps.append(
+                Lamp(head[None], np.array([1.0, 0.82, 0.6]) * rng.uniform(0.3, 0.7), np.zeros(3))
+            )
     return lamps
 
 
 def bake(
-    rng: np.random.Generator, caster: Caster, points: np.ndarray, normals: np.ndarray, lamps: list[Lamp], ambient: float
+    rng: np.random.Generator,
+    caster: Caster,
+    points: np.ndarray,
+    normals: np.ndarray,
+    lamps: list[Lamp],
+    ambient: float,
 ) -> np.ndarray:
     """Light that falls on points of the surface.
 
@@ -83,7 +100,9 @@ def bake(
             distance = np.linalg.norm(towards, axis=1)
             cosine = (towards * normals).sum(1) / np.maximum(distance, 1e-6)
             if lamp.facing.any():
-                cosine = cosine * np.clip(-((towards * lamp.facing).sum(1)) / np.maximum(distance, 1e-6), 0, 1)
+                cosine = cosine * np.clip(
+                    -((towards * lamp.facing).sum(1)) / np.maximum(distance, 1e-6), 0, 1
+                )
             lit = np.flatnonzero(cosine > 0)
             blocked = caster.blocked(origin[lit], towards[lit], 0.97)
             strength = cosine[lit] / (distance[lit] ** 2 + 0.35) * ~blocked
@@ -91,7 +110,9 @@ def bake(
     return light.astype(np.float32)
 
 
-def _openness(rng: np.random.Generator, caster: Caster, origin: np.ndarray, normals: np.ndarray) -> np.ndarray:
+def _openness(
+    rng: np.random.Generator, caster: Caster, origin: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
     """(N,) share of the directions above each point that are open; the same directions everywhere,
     so that flat walls stay even."""
     count = 14
@@ -103,6 +124,8 @@ def _openness(rng: np.random.Generator, caster: Caster, origin: np.ndarray, norm
     other = np.cross(normals, tangent)
     total = np.zeros(len(origin))
     for r, a in zip(radius, angle):
-        direction = tangent * (r * np.cos(a)) + other * (r * np.sin(a)) + normals * np.sqrt(1 - r * r)
+        direction = (
+            tangent * (r * np.cos(a)) + other * (r * np.sin(a)) + normals * np.sqrt(1 - r * r)
+        )
         total += np.minimum(caster.distance(origin, direction), OPEN_AIR) / OPEN_AIR
     return 0.15 + 0.85 * total / count

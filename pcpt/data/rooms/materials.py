@@ -97,7 +97,13 @@ def metal(rng: np.random.Generator) -> Material:
 
 def white_ware(rng: np.random.Generator) -> Material:
     """Ceramic and enamel; not always white."""
-    palette = ((0.94, 0.94, 0.93), (0.90, 0.88, 0.82), (0.72, 0.80, 0.80), (0.84, 0.74, 0.68), (0.60, 0.62, 0.64))
+    palette = (
+        (0.94, 0.94, 0.93),
+        (0.90, 0.88, 0.82),
+        (0.72, 0.80, 0.80),
+        (0.84, 0.74, 0.68),
+        (0.60, 0.62, 0.64),
+    )
     return plain(pick(rng, palette, 0.02), rng, loss=0.04)
 
 
@@ -124,14 +130,21 @@ def stone(rng: np.random.Generator) -> Material:
     """Worktops: granite, marble, laminate, wood."""
     if rng.random() < 0.35:
         return board(rng)
-    return Material("speckle", (pick(rng, PAINTS), pick(rng, PAINTS), pick(rng, WOODS)), 0.5, _seed(rng))
+    return Material(
+        "speckle", (pick(rng, PAINTS), pick(rng, PAINTS), pick(rng, WOODS)), 0.5, _seed(rng)
+    )
 
 
 def tiles(rng: np.random.Generator) -> Material:
     """Square or oblong tiles."""
     color = pick(rng, PAINTS)
     second = color if rng.random() < 0.7 else pick(rng, PAINTS)
-    return Material("tiles", (color, second, pick(rng, ((0.75, 0.74, 0.72), (0.4, 0.4, 0.4)))), float(rng.uniform(0.5, 1.6)), _seed(rng))
+    return Material(
+        "tiles",
+        (color, second, pick(rng, ((0.75, 0.74, 0.72), (0.4, 0.4, 0.4)))),
+        float(rng.uniform(0.5, 1.6)),
+        _seed(rng),
+    )
 
 
 def floor(rng: np.random.Generator, wet: bool) -> Material:
@@ -158,7 +171,9 @@ def wall(rng: np.random.Generator, wet: bool) -> Material:
     first = np.array(pick(rng, PAINTS[:8]))
     second = tuple(np.clip(first * rng.uniform(0.75, 0.95), 0, 1).tolist())
     kind = ("stripes", "leaves", "spots", "tiles", "planks")[rng.integers(5)]
-    return Material(kind, (tuple(first.tolist()), second, second), float(rng.uniform(0.6, 1.2)), _seed(rng))  # type: ignore[arg-type]
+    return Material(
+        kind, (tuple(first.tolist()), second, second), float(rng.uniform(0.6, 1.2)), _seed(rng)
+    )  # type: ignore[arg-type]
 
 
 def picture(rng: np.random.Generator) -> Material:
@@ -171,15 +186,25 @@ def picture(rng: np.random.Generator) -> Material:
 def rug(rng: np.random.Generator) -> Material:
     """A carpet to lay on the floor."""
     kind = ("weave", "stripes", "leaves", "checks", "spots")[rng.integers(5)]
-    return Material(kind, tuple(pick(rng, CLOTHS) for _ in range(3)), float(rng.uniform(0.6, 1.5)), _seed(rng))
+    return Material(
+        kind, tuple(pick(rng, CLOTHS) for _ in range(3)), float(rng.uniform(0.6, 1.5)), _seed(rng)
+    )
 
 
 def outdoors(rng: np.random.Generator) -> Material:
     """What is seen through a window."""
     sky = ((0.72, 0.84, 0.97), (0.92, 0.94, 0.96), (0.50, 0.62, 0.80), (0.16, 0.18, 0.26))
     green = ((0.35, 0.45, 0.25), (0.45, 0.48, 0.42), (0.55, 0.50, 0.45))
-    colors = (pick(rng, sky, 0.02), pick(rng, green), pick(rng, green), pick(rng, green), pick(rng, PAINTS))
-    return Material("landscape", colors, 2.0, _seed(rng), emission=float(rng.uniform(0.7, 1.4)), loss=0.55)
+    colors = (
+        pick(rng, sky, 0.02),
+        pick(rng, green),
+        pick(rng, green),
+        pick(rng, green),
+        pick(rng, PAINTS),
+    )
+    return Material(
+        "landscape", colors, 2.0, _seed(rng), emission=float(rng.uniform(0.7, 1.4)), loss=0.55
+    )
 
 
 def mirror() -> Material:

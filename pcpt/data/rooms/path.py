@@ -29,7 +29,10 @@ def _smooth(values: np.ndarray, width: float) -> np.ndarray:
     reach = max(1, int(3 * width))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
-    return np.stack([np.convolve(padded[:, i], kernel / kernel.sum(), "valid") for i in range(values.shape[1])], 1)
+    return np.stack(
+        [np.convolve(padded[:, i], kernel / kernel.sum(), "valid") for i in range(values.shape[1])],
+        1,
+    )
 
 
 def _nearest(points: np.ndarray, cells: np.ndarray) -> np.ndarray:

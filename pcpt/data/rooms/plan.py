@@ -54,7 +54,9 @@ class Slot:
         )
 
 
-def rectangle(low: Sequence[float], high: Sequence[float], angle: float, offset: Sequence[float]) -> np.ndarray:
+def rectangle(
+    low: Sequence[float], high: Sequence[float], angle: float, offset: Sequence[float]
+) -> np.ndarray:
     """(4, 2): the rectangle between two corners, turned and shifted."""
     c, s = np.cos(angle), np.sin(angle)
     ring = np.array([(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])])
@@ -109,7 +111,9 @@ class Plan:
         for index, (p, q) in enumerate(zip(corners, [*corners[1:], corners[0]])):
             along = np.subtract(q, p)
             outer = a == 0 or index not in (2, 3)
-            self.walls.append(Wall(p, float(np.arctan2(along[1], along[0])), float(np.linalg.norm(along)), outer))
+            self.walls.append(
+                Wall(p, float(np.arctan2(along[1], along[0])), float(np.linalg.norm(along)), outer)
+            )
 
     def inside(self, ring: np.ndarray) -> bool:
         """Whether a rectangle lies within the bounding rectangle (a notch is an obstacle)."""
@@ -127,7 +131,9 @@ class Plan:
         if not self.inside(ring):
             return False
         skipped = set(skip)
-        taken = [r for i, r in enumerate(self.solid) if i not in skipped] + (self.clear if clear else [])
+        taken = [r for i, r in enumerate(self.solid) if i not in skipped] + (
+            self.clear if clear else []
+        )
         return not overlaps(ring, np.array(taken)).any()
 
     def slots_beside(self, ring: np.ndarray, low: float, high: float) -> list[Slot]:
@@ -222,7 +228,11 @@ class Plan:
         return None
 
     def on_wall(
-        self, rng: np.random.Generator, things: Sequence[Thing], height: tuple[float, float], tries: int = 20
+        self,
+        rng: np.random.Generator,
+        things: Sequence[Thing],
+        height: tuple[float, float],
+        tries: int = 20,
     ) -> bool:
         """Hangs things on some wall, their origin at a height drawn between two."""
         low, high = bounds(things)
@@ -234,7 +244,13 @@ class Plan:
             z = rng.uniform(*height)
             along = rng.uniform(0.15 - low[0], wall.length - 0.15 - high[0])
             gap = 0.03
-            slot = Slot(index, along + low[0] - gap, along + high[0] + gap, z + low[2] - gap, z + high[2] + gap)
+            slot = Slot(
+                index,
+                along + low[0] - gap,
+                along + high[0] + gap,
+                z + low[2] - gap,
+                z + high[2] + gap,
+            )
             if self.slot_free(slot):
                 self.slots.append(slot)
                 self.things += moved(things, wall.angle, wall.at(along, z))
@@ -269,7 +285,11 @@ class Plan:
                 centre = rng.random(2) * self.size
             else:
                 centre = np.asarray(near) + rng.uniform(-within, within, 2)
-            angle = rng.uniform(0, 2 * np.pi) if turns == 0 else 2 * np.pi / turns * rng.integers(turns) + rng.normal(0, 0.02)
+            angle = (
+                rng.uniform(0, 2 * np.pi)
+                if turns == 0
+                else 2 * np.pi / turns * rng.integers(turns) + rng.normal(0, 0.02)
+            )
             ring = rectangle(low[:2] - around, high[:2] + around, angle, centre)
             if self.free(ring):
                 placed = self.put(things, angle, (float(centre[0]), float(centre[1])))

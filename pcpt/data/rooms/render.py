@@ -44,7 +44,9 @@ class Renderer:
         height: of its ceiling.
     """
 
-    def __init__(self, rng: np.random.Generator, scene: Scene, size: tuple[float, float], height: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, scene: Scene, size: tuple[float, float], height: float
+    ) -> None:
         self.scene = scene
         quad, place, cells = lattice(scene.corners, LIGHT_STEP)
         points = blend(scene.corners, quad, place)
@@ -62,13 +64,21 @@ class Renderer:
         self._linear = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
 
     def _light(
-        self, rng: np.random.Generator, quad: np.ndarray, place: np.ndarray, points: np.ndarray, lamps: list[Lamp], ambient: float
+        self,
+        rng: np.random.Generator,
+        quad: np.ndarray,
+        place: np.ndarray,
+        points: np.ndarray,
+        lamps: list[Lamp],
+        ambient: float,
     ) -> np.ndarray:
         normals = blend(self.scene.normals, quad, place)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
         # drawn in a little from the edges, so that a point does not lie in the joint of two boards
         inner = 0.5 + (place - 0.5) * 0.9
-        light = bake(rng, self.caster, blend(self.scene.corners, quad, inner), normals, lamps, ambient)
+        light = bake(
+            rng, self.caster, blend(self.scene.corners, quad, inner), normals, lamps, ambient
+        )
         glow = self.scene.emission[quad][:, None]
         return np.where(glow > 0, glow, light)
 
@@ -111,7 +121,9 @@ class Renderer:
         self, quad: np.ndarray, uv: np.ndarray, depth: np.ndarray, cosine: np.ndarray, focal: float
     ) -> np.ndarray:
         """Linear colours (N, 3), from the texture's copy whose texels are about a pixel large."""
-        footprint = depth / np.float32(focal) / np.sqrt(np.maximum(cosine, 0.05)) / self.scene.texel[quad]
+        footprint = (
+            depth / np.float32(focal) / np.sqrt(np.maximum(cosine, 0.05)) / self.scene.texel[quad]
+        )
         level = np.log2(np.maximum(footprint, 1.0)).astype(np.int32)
         return self._linear[self.scene.atlas.look_up(self.scene.texture[quad], uv, level)]
 

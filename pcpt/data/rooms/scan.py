@@ -74,7 +74,9 @@ def _camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
     height, width = size
     focal = 0.9 * width * rng.uniform(0.98, 1.02)
     centre = np.array([(width - 1) / 2, (height - 1) / 2]) + rng.normal(0, 0.004, 2) * width
-    return Camera(torch.tensor([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]]), height, width)
+    return Camera(
+        torch.tensor([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]]), height, width
+    )
 
 
 def posed(camera: Camera, pose: np.ndarray) -> Camera:
@@ -91,7 +93,13 @@ def write_room(config: RoomsConfig, number: int, folder: Path, name: str) -> Non
         seen[frame.quads] = True
     fusion = Fusion(room.scene, seen, config.spacing)
     for frame, pose in zip(views, room.poses):
-        fusion.add(posed(room.depth_camera, pose), frame.view, frame.millimetres, posed(room.color_camera, pose), frame.image)
+        fusion.add(
+            posed(room.depth_camera, pose),
+            frame.view,
+            frame.millimetres,
+            posed(room.color_camera, pose),
+            frame.image,
+        )
     _write_mesh(room, fusion.finish(), folder, name)
     _write_description(config, room, folder / f"{name}.txt")
     if config.label_images:
@@ -156,7 +164,9 @@ def _write_mesh(room: Room, mesh: FusedMesh, folder: Path, name: str) -> None:
     labels = nyu40[mesh.instance]
     write_ply(folder / files.labels.name, points, mesh.colors, labels=labels, faces=mesh.faces)
     write_segments(folder / files.segments.name, name, mesh.segment)
-    present = write_aggregation(folder / files.aggregation.name, name, mesh.instance, mesh.segment, names)
+    present = write_aggregation(
+        folder / files.aggregation.name, name, mesh.instance, mesh.segment, names
+    )
     _write_boxes(room, present, folder / f"{name}.boxes.json", name)
 
 
@@ -193,8 +203,15 @@ def _write_description(config: RoomsConfig, room: Room, path: Path) -> None:
             f"fx_{kind}": f"{k[0, 0]:.6f}", f"fy_{kind}": f"{k[1, 1]:.6f}",
             f"mx_{kind}": f"{k[0, 2]:.6f}", f"my_{kind}": f"{k[1, 2]:.6f}",
         }  # fmt: skip
-    lines |= {"numColorFrames": str(config.frames), "numDepthFrames": str(config.frames), "numIMUmeasurements": "0", "sceneType": room.kind}
-    path.write_text("".join(f"{key} = {value}\n" for key, value in sorted(lines.items())), encoding="utf-8")
+    lines |= {
+        "numColorFrames": str(config.frames),
+        "numDepthFrames": str(config.frames),
+        "numIMUmeasurements": "0",
+        "sceneType": room.kind,
+    }
+    path.write_text(
+        "".join(f"{key} = {value}\n" for key, value in sorted(lines.items())), encoding="utf-8"
+    )
 
 
 def _write_label_images(room: Room, shots: list[Shot], folder: Path) -> None:
@@ -202,7 +219,10 @@ def _write_label_images(room: Room, shots: list[Shot], folder: Path) -> None:
     for kind in ("label-filt", "instance-filt"):
         (folder / kind).mkdir()
     for index, shot in enumerate(shots):
-        for kind, image in (("label-filt", ids[shot.instance]), ("instance-filt", (shot.instance + 1).astype(np.uint16))):
+        for kind, image in (
+            ("label-filt", ids[shot.instance]),
+            ("instance-filt", (shot.instance + 1).astype(np.uint16)),
+        ):
             path = folder / kind / f"{index}.png"
             if not cv2.imwrite(str(path), image):
                 raise OSError(f"could not write {path}; is the disk full?")

@@ -87,12 +87,18 @@ def texture_coordinates(part: Part, heading: float) -> np.ndarray:
     low = local.min((0, 1))
     extent = local.max((0, 1)) - low
     local = (local - low) / part.material.scale
-    facing = np.abs(flat_normals(part.quads) @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])).argmax(1)
+    facing = np.abs(flat_normals(part.quads) @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])).argmax(
+        1
+    )
     axes = np.array([(1, 2), (0, 2), (0, 1)])
     if part.material.kind in GRAINED:
-        axes = np.array([pair if extent[pair[0]] >= extent[pair[1]] else pair[::-1] for pair in axes])
+        axes = np.array(
+            [pair if extent[pair[0]] >= extent[pair[1]] else pair[::-1] for pair in axes]
+        )
     chosen = axes[facing]
-    return np.take_along_axis(local, np.repeat(chosen[:, None, :], 4, axis=1), axis=2).astype(np.float32)
+    return np.take_along_axis(local, np.repeat(chosen[:, None, :], 4, axis=1), axis=2).astype(
+        np.float32
+    )
 
 
 def _corner_normals(corners: np.ndarray, owner: np.ndarray) -> np.ndarray:
@@ -100,7 +106,9 @@ def _corner_normals(corners: np.ndarray, owner: np.ndarray) -> np.ndarray:
     edge."""
     flat = np.repeat(flat_normals(corners), 4, axis=0)
     cell = np.round(corners.reshape(-1, 3) * 2000).astype(np.int64) + (1 << 18)
-    key = ((np.repeat(owner.astype(np.int64), 4) << 20 | cell[:, 0]) * (1 << 20) + cell[:, 1]) ^ (cell[:, 2] << 43)
+    key = ((np.repeat(owner.astype(np.int64), 4) << 20 | cell[:, 0]) * (1 << 20) + cell[:, 1]) ^ (
+        cell[:, 2] << 43
+    )
     _, group = np.unique(key, return_inverse=True)
     total = np.stack([np.bincount(group, flat[:, i]) for i in range(3)], axis=1)[group]
     total /= np.linalg.norm(total, axis=1, keepdims=True) + 1e-12
@@ -108,9 +116,7 @@ def _corner_normals(corners: np.ndarray, owner: np.ndarray) -> np.ndarray:
     return np.where(smooth[:, None], total, flat).reshape(-1, 4, 3)
 
 
-def lattice(
-    corners: np.ndarray, step: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def lattice(corners: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Splits quads into cells of at most ``step`` metres.
 
     Args:

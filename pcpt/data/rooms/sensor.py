@@ -27,6 +27,7 @@ class ColorCamera:
         vignette: darkening at the corners, a share.
         noise: deviation at mid-grey, in 1/255.
         exposure: of the frame before, or 0.
+        usual: slow mean of the exposure, which it keeps to within a factor of two.
     """
 
     gains: np.ndarray
@@ -34,19 +35,29 @@ class ColorCamera:
     vignette: float
     noise: float
     exposure: float = 0.0
+    usual: float = 0.0
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "ColorCamera":
         """A camera for one scan."""
         warm = rng.normal(0, 0.06)
         gains = np.array([1 + warm, 1 + rng.normal(0, 0.02), 1 - warm], np.float32)
-        return cls(gains, float(rng.uniform(0.8, 1.3)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(1.0, 3.5)))
+        return cls(
+            gains,
+            float(rng.uniform(0.8, 1.3)),
+            float(rng.uniform(0.1, 0.35)),
+            float(rng.uniform(1.0, 3.5)),
+        )
 
     def shoot(self, rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB of a linear picture (H, W, 3)."""
         height, width = radiance.shape[:2]
         wanted = 0.36 / max(float(radiance[::4, ::4].mean()), 1e-3)
-        self.exposure = wanted if self.exposure == 0 else 0.6 * self.exposure + 0.4 * wanted
+        if self.exposure == 0:
+            self.exposure = self.usual = wanted
+        self.usual = 0.92 * self.usual + 0.08 * wanted
+        wanted = min(max(wanted, 0.6 * self.usual), 1.7 * self.usual)
+        self.exposure = 0.6 * self.exposure + 0.4 * wanted
         v = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
         u = np.linspace(-1, 1, width, dtype=np.float32)[None] ** 2
         fall = (self.exposure * self.bias) * (1 - self.vignette * 0.5 * (u + v))
@@ -70,12 +81,14 @@ def measure_depth(rng: np.random.Generator, view: View) -> np.ndarray:
     steps = np.round(DISPARITY / noisy)
     millimetres = np.round(1000 * DISPARITY / np.maximum(steps, 1))
     lost = _edges(rng, z)
-    chance = rng.random(shape, np.float32)
-    patches = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), 4.0) * 14.0
-    lost |= view.loss > 1 / (1 + np.exp(-1.7 * patches))  # glass fails in patches, not in dots
+    # failures come in patches more than in dots
+    field = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), 4.0) * 12.0
+    field += 0.7 * cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (5, 5), 1.0) * 3.0
+    chance = 1 / (1 + np.exp(-1.4 * field))
+    lost |= view.loss > chance
     lost |= chance > (view.grazing - 0.06) * 9
     lost |= chance < (view.darkness - 0.955) * 14
-    lost |= (z < NEAR) | (z > FAR) | (chance < np.square(z / FAR) * 0.25)
+    lost |= (z < NEAR) | (z > FAR) | (chance < np.power(z / FAR, 3) * 0.5)
     return np.where(lost, 0, np.minimum(millimetres, 65534)).astype(np.uint16)
 
 

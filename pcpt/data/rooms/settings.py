@@ -34,7 +34,10 @@ def on_top(
         things = makers[index % len(makers)](rng)
         first, last = bounds(things)
         angle = rng.normal(0, 0.12)
-        room = (right - low[0]) - (last[0] - first[0]) - 0.06, (high[1] - low[1]) - (last[1] - first[1]) - 0.08
+        room = (
+            (right - low[0]) - (last[0] - first[0]) - 0.06,
+            (high[1] - low[1]) - (last[1] - first[1]) - 0.08,
+        )
         if room[0] <= 0 or room[1] <= 0:
             continue
         offset = (
@@ -59,7 +62,14 @@ def _reaches_under(chair: Thing) -> bool:
 
 
 def seat_at(
-    rng: Rng, plan: Plan, chair: list[Thing], number: int, centre: np.ndarray, towards: float, distance: float, under: float
+    rng: Rng,
+    plan: Plan,
+    chair: list[Thing],
+    number: int,
+    centre: np.ndarray,
+    towards: float,
+    distance: float,
+    under: float,
 ) -> None:
     """Puts a chair that looks in the direction ``towards`` (radians) at ``distance`` from the point
     ``centre`` to its front edge, on ``plan.solid[number]``'s side; pushed in by up to ``under``."""
@@ -69,14 +79,21 @@ def seat_at(
     direction = np.array([np.cos(towards), np.sin(towards)])
     origin = centre - direction * (distance - push + high[1])
     skip = (number,) if push > 0 else ()
-    plan.put(chair, towards - np.pi / 2 + (0 if push > 0 else turn), (float(origin[0]), float(origin[1])), skip=skip)
+    plan.put(
+        chair,
+        towards - np.pi / 2 + (0 if push > 0 else turn),
+        (float(origin[0]), float(origin[1])),
+        skip=skip,
+    )
 
 
 def dining_place(rng: Rng, plan: Plan) -> None:
     """A table with two to six alike chairs around it."""
     made = centred(tables.table(rng))
     low, high = bounds(made)
-    made += on_top(rng, made[0], [clutter.dishes, clutter.books, clutter.dishes], int(rng.integers(0, 4)))
+    made += on_top(
+        rng, made[0], [clutter.dishes, clutter.books, clutter.dishes], int(rng.integers(0, 4))
+    )
     number = plan.in_the_open(rng, made, around=0.45, tries=60)
     if number is None:
         number = plan.in_the_open(rng, made, around=0.1, tries=60)
@@ -89,7 +106,11 @@ def dining_place(rng: Rng, plan: Plan) -> None:
     design = int(rng.integers(1 << 40))  # all chairs of a table are of one design
     maker = seating.office_chair if rng.random() < 0.12 else seating.chair
     per_side = 2 if length > 1.25 else 1
-    places = [(a, s) for a in (0.0, np.pi) for s in (np.linspace(-0.25, 0.25, 2) * length if per_side == 2 else [0.0])]
+    places = [
+        (a, s)
+        for a in (0.0, np.pi)
+        for s in (np.linspace(-0.25, 0.25, 2) * length if per_side == 2 else [0.0])
+    ]
     if length - depth < 0.15 or rng.random() < 0.4:
         places += [(np.pi / 2, 0.0), (-np.pi / 2, 0.0)]
     for side, shift in places:
@@ -132,7 +153,9 @@ def lounge_place(rng: Rng, plan: Plan) -> None:
         ring = plan.solid[number]
         out = (ring[3] - ring[0]) / np.linalg.norm(ring[3] - ring[0])
         low_table = centred(tables.coffee_table(rng))
-        low_table += on_top(rng, low_table[0], [clutter.books, clutter.dishes], int(rng.integers(0, 3)))
+        low_table += on_top(
+            rng, low_table[0], [clutter.books, clutter.dishes], int(rng.integers(0, 3))
+        )
         low, high = bounds(low_table)
         centre = (ring[2] + ring[3]) / 2 + out * (rng.uniform(0.3, 0.45) + (high[1] - low[1]) / 2)
         front = plan.clear.pop()
@@ -143,15 +166,23 @@ def lounge_place(rng: Rng, plan: Plan) -> None:
         plan.along_wall(rng, seating.sofa(rng), clearance=0.5)
     if rng.random() < 0.4:
         beside = tables.side_table(rng)
-        plan.along_wall(rng, beside + on_top(rng, beside[0], [clutter.table_lamp], 1), clearance=0.1)
+        plan.along_wall(
+            rng, beside + on_top(rng, beside[0], [clutter.table_lamp], 1), clearance=0.1
+        )
 
 
 def rug_under(rng: Rng, plan: Plan, small: bool = False) -> None:
     """A rug on the floor; furniture may stand on it."""
-    length, width = (rng.uniform(0.6, 0.9), rng.uniform(0.4, 0.55)) if small else (rng.uniform(1.2, 2.4), rng.uniform(0.9, 1.7))
+    length, width = (
+        (rng.uniform(0.6, 0.9), rng.uniform(0.4, 0.55))
+        if small
+        else (rng.uniform(1.2, 2.4), rng.uniform(0.9, 1.7))
+    )
     centre = np.array(plan.size) * rng.uniform(0.35, 0.65, 2)
     angle = float(rng.integers(2)) * np.pi / 2 + rng.normal(0, 0.05)
     ring = rectangle((-length / 2, -width / 2), (length / 2, width / 2), angle, centre)
     if plan.inside(ring) and not (plan.notch[0] > 0 and overlaps(ring, plan.solid[0][None]).any()):
         quads = shapes.slab(length, width, 0.0005, 0.008) - [0, width / 2, 0]
-        plan.things += moved([Thing("rug", (Part(quads, materials.rug(rng)),))], angle, (*centre, 0.0))
+        plan.things += moved(
+            [Thing("rug", (Part(quads, materials.rug(rng)),))], angle, (*centre, 0.0)
+        )

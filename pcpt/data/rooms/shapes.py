@@ -43,7 +43,12 @@ def slab(length: float, depth: float, low: float, high: float, taper: float = 0.
     ``taper`` on every side."""
     x, t = length / 2, taper
     bottom = np.array([(-x, 0, low), (x, 0, low), (x, depth, low), (-x, depth, low)])
-    top = bottom + [(t, t, high - low), (-t, t, high - low), (-t, -t, high - low), (t, -t, high - low)]
+    top = bottom + [
+        (t, t, high - low),
+        (-t, t, high - low),
+        (-t, -t, high - low),
+        (t, -t, high - low),
+    ]
     return loft_between(bottom, top)
 
 
@@ -83,7 +88,13 @@ def turned(
     return loft(np.array(rings))
 
 
-def rod(start: Sequence[float], end: Sequence[float], radius: float, end_radius: float = 0.0, corners: int = 8) -> Quads:
+def rod(
+    start: Sequence[float],
+    end: Sequence[float],
+    radius: float,
+    end_radius: float = 0.0,
+    corners: int = 8,
+) -> Quads:
     """A round bar between two points, conical when ``end_radius`` is given."""
     a, b = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     along = (b - a) / np.linalg.norm(b - a)
@@ -94,7 +105,9 @@ def rod(start: Sequence[float], end: Sequence[float], radius: float, end_radius:
     return loft(np.stack([a + ring * radius, b + ring * (end_radius or radius)]))
 
 
-def cushion(low: Sequence[float], high: Sequence[float], squareness: float = 0.7, corners: int = 16) -> Quads:
+def cushion(
+    low: Sequence[float], high: Sequence[float], squareness: float = 0.7, corners: int = 16
+) -> Quads:
     """A box with round edges and bulging faces between two corners."""
     half = np.subtract(high, low) / 2
     middle = np.add(high, low) / 2
@@ -132,7 +145,9 @@ def _rim(grid: np.ndarray) -> np.ndarray:
     return np.concatenate([grid[:-1, 0], grid[-1, :-1], grid[:0:-1, -1], grid[0, :0:-1]])
 
 
-def rotated(quads: Quads, angle: float, about: Sequence[float] = (0.0, 0.0, 0.0), axis: int = 2) -> Quads:
+def rotated(
+    quads: Quads, angle: float, about: Sequence[float] = (0.0, 0.0, 0.0), axis: int = 2
+) -> Quads:
     """Turned by ``angle`` radians about an axis (0, 1, 2 for x, y, z) through a point."""
     c, s = np.cos(angle), np.sin(angle)
     i, j = [(1, 2), (2, 0), (0, 1)][axis]

@@ -36,15 +36,23 @@ def cut_doors(rng: Rng, plan: Plan) -> list[Hole]:
             if not wall.outer or wall.length < width + 0.5:
                 continue
             near_end = rng.random() < 0.6
-            along = width / 2 + 0.15 if near_end else rng.uniform(width / 2 + 0.15, wall.length - width / 2 - 0.15)
-            slot = Slot(index, along - width / 2 - 0.08, along + width / 2 + 0.08, 0.0, height + 0.1)
+            along = (
+                width / 2 + 0.15
+                if near_end
+                else rng.uniform(width / 2 + 0.15, wall.length - width / 2 - 0.15)
+            )
+            slot = Slot(
+                index, along - width / 2 - 0.08, along + width / 2 + 0.08, 0.0, height + 0.1
+            )
             at = wall.at(along)
             swing = rectangle((-width / 2, 0.0), (width / 2, 0.95), wall.angle, at)
             if not plan.slot_free(slot) or not plan.free(swing, clear=False):
                 continue
             plan.slots.append(slot)
             plan.clear.append(swing)
-            opened = float(rng.choice([0.0, rng.uniform(0.2, 1.0), rng.uniform(1.0, 1.6)], p=[0.4, 0.25, 0.35]))
+            opened = float(
+                rng.choice([0.0, rng.uniform(0.2, 1.0), rng.uniform(1.0, 1.6)], p=[0.4, 0.25, 0.35])
+            )
             plan.things += moved(openings.door(rng, width, height, opened), wall.angle, at)
             holes.append(Hole(index, along - width / 2, along + width / 2, 0.0, height))
             break
@@ -63,13 +71,18 @@ def cut_windows(rng: Rng, plan: Plan, count: int, high_sill: bool, curtain: floa
         wall = plan.walls[index]
         width = rng.uniform(0.5, 0.9) if high_sill else rng.uniform(0.8, 2.0)
         low = rng.uniform(1.2, 1.45) if high_sill else rng.uniform(0.35, 1.05)
-        high = min(plan.height - 0.25, low + rng.uniform(0.6, 0.8) if high_sill else rng.uniform(1.95, 2.25))
+        high = min(
+            plan.height - 0.25,
+            low + rng.uniform(0.6, 0.8) if high_sill else rng.uniform(1.95, 2.25),
+        )
         if not wall.outer or wall.length < width + 0.9:
             continue
         along = rng.uniform(width / 2 + 0.4, wall.length - width / 2 - 0.4)
         dressed = rng.random() < curtain
         margin = 0.4 if dressed else 0.1
-        slot = Slot(index, along - width / 2 - margin, along + width / 2 + margin, low - 0.08, high + 0.05)
+        slot = Slot(
+            index, along - width / 2 - margin, along + width / 2 + margin, low - 0.08, high + 0.05
+        )
         if not plan.slot_free(slot):
             continue
         plan.slots.append(slot)
@@ -80,7 +93,9 @@ def cut_windows(rng: Rng, plan: Plan, count: int, high_sill: bool, curtain: floa
     return holes
 
 
-def _dress(rng: Rng, plan: Plan, index: int, along: float, width: float, low: float, high: float) -> None:
+def _dress(
+    rng: Rng, plan: Plan, index: int, along: float, width: float, low: float, high: float
+) -> None:
     wall = plan.walls[index]
     made = openings.curtains(rng, width, high, low)
     plan.things += moved(made, wall.angle, wall.at(along))
@@ -112,7 +127,12 @@ def build_shell(rng: Rng, plan: Plan, holes: list[Hole], wet: bool) -> list[Thin
 
 
 def _wall(
-    plan: Plan, index: int, holes: list[Hole], paint: Material, dado: tuple[float, Material] | None, skirting: Material | None
+    plan: Plan,
+    index: int,
+    holes: list[Hole],
+    paint: Material,
+    dado: tuple[float, Material] | None,
+    skirting: Material | None,
 ) -> Thing:
     wall = plan.walls[index]
     xs = sorted({0.0, wall.length, *(h.left for h in holes), *(h.right for h in holes)})
@@ -165,11 +185,15 @@ def _floor(plan: Plan, holes: list[Hole], material: Material) -> Thing:
             wall = plan.walls[hole.wall]
             half = (hole.right - hole.left) / 2 + 0.3
             strip = shapes.box((-half, -THICK - 1.35, -0.1), (half, 0.0, 0.0))
-            boxes.append(shapes.rotated(strip, wall.angle) + np.array(wall.at((hole.left + hole.right) / 2)))
+            boxes.append(
+                shapes.rotated(strip, wall.angle) + np.array(wall.at((hole.left + hole.right) / 2))
+            )
     return Thing("floor", (Part(np.concatenate(boxes), material),))
 
 
 def _ceiling(rng: Rng, plan: Plan) -> Thing:
     (w, d), z = plan.size, plan.height
-    paint = Material("plaster", (materials.pick(rng, materials.PAINTS[:2]),), 1.5, int(rng.integers(1 << 20)))
+    paint = Material(
+        "plaster", (materials.pick(rng, materials.PAINTS[:2]),), 1.5, int(rng.integers(1 << 20))
+    )
     return Thing("ceiling", (Part(shapes.box((0, 0, z), (w, d, z + 0.1)), paint),))

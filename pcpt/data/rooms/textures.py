@@ -17,7 +17,12 @@ Image = np.ndarray
 def _noise(kind: str, variant: int) -> Image:
     """(SIZE, SIZE) periodic noise of mean 0 and deviation 1. Made once a process: textures roll and
     mirror these fields instead of making their own."""
-    powers = {"cloud": (1.6, 1, 1), "grain": (0.3, 1, 1), "streak": (1.0, 14, 1), "soft": (2.4, 1, 1)}
+    powers = {
+        "cloud": (1.6, 1, 1),
+        "grain": (0.3, 1, 1),
+        "streak": (1.0, 14, 1),
+        "soft": (2.4, 1, 1),
+    }
     power, squeeze_v, squeeze_u = powers[kind]
     rng = np.random.default_rng([7, variant, sorted(powers).index(kind)])
     v = np.fft.fftfreq(SIZE)[:, None] * SIZE / squeeze_v
@@ -92,9 +97,10 @@ def _stripes(colors: Sequence[Color], rng: np.random.Generator) -> Image:
     phase = ((u if rng.random() < 0.5 else v) * bands) % 1
     out = _mix(colors[0], colors[1], (phase > rng.uniform(0.4, 0.75)).astype(np.float32))
     thin = (phase > 0.1) & (phase < 0.16)
-    return np.where(thin[..., None], np.asarray(colors[2], np.float32), out) * (
-        0.96 + 0.04 * noise("grain", rng)
-    )[..., None]
+    return (
+        np.where(thin[..., None], np.asarray(colors[2], np.float32), out)
+        * (0.96 + 0.04 * noise("grain", rng))[..., None]
+    )
 
 
 def _checks(colors: Sequence[Color], rng: np.random.Generator) -> Image:
@@ -139,7 +145,10 @@ def _tiles(colors: Sequence[Color], rng: np.random.Generator) -> Image:
     tone = rng.normal(1.0, 0.035, (rows, columns))[row, column]
     out = _mix(colors[0], colors[1], ((row + column) % 2).astype(np.float32)) * tone[..., None]
     out = out * (0.98 + 0.02 * noise("cloud", rng))[..., None]
-    near_u, near_v = np.abs(u * columns - np.round(u * columns)), np.abs(v * rows - np.round(v * rows))
+    near_u, near_v = (
+        np.abs(u * columns - np.round(u * columns)),
+        np.abs(v * rows - np.round(v * rows)),
+    )
     gap = (near_u / columns < 0.006) | (near_v / rows < 0.006)
     return _mix_image(out, colors[2], gap.astype(np.float32))
 
@@ -161,7 +170,11 @@ def _landscape(colors: Sequence[Color], rng: np.random.Generator) -> Image:
         left, top = rng.uniform(0.1, 0.7), rng.uniform(0.4, 0.75)
         house = (u > left) & (u < left + rng.uniform(0.12, 0.3)) & (v < top) & (v > 0.2)
         window = ((u * 24) % 1 < 0.5) & ((v * 20) % 1 < 0.5)
-        out = np.where(house[..., None], np.asarray(colors[4], np.float32) * np.where(window, 0.5, 1.0)[..., None], out)
+        out = np.where(
+            house[..., None],
+            np.asarray(colors[4], np.float32) * np.where(window, 0.5, 1.0)[..., None],
+            out,
+        )
     return out
 
 

@@ -35,7 +35,8 @@ class Thing:
     def moved(self, angle: float, offset: Sequence[float]) -> "Thing":
         """Turned by ``angle`` about z through the origin, then shifted."""
         parts = tuple(
-            replace(p, quads=shapes.rotated(p.quads, angle) + np.asarray(offset)) for p in self.parts
+            replace(p, quads=shapes.rotated(p.quads, angle) + np.asarray(offset))
+            for p in self.parts
         )
         return replace(self, parts=parts, heading=self.heading + angle)
 

@@ -21,21 +21,47 @@ def toilet(rng: Rng) -> list[Thing]:
     oval = (width / 2, long / 2)
     hung = rng.random() < 0.25
     foot = [(0.45, 0.14), (0.5, 0.16)] if hung else [(0.58, 0.0), (0.55, 0.08), (0.6, 0.2)]
-    profile = [*foot, (0.9, seat - 0.06), (1.0, seat - 0.02), (0.98, seat), (0.72, seat), (0.62, seat - 0.09), (0.3, seat - 0.2)]
+    profile = [
+        *foot,
+        (0.9, seat - 0.06),
+        (1.0, seat - 0.02),
+        (0.98, seat),
+        (0.72, seat),
+        (0.62, seat - 0.09),
+        (0.3, seat - 0.2),
+    ]
     parts = [Part(shapes.turned(profile, 16, oval, 0.15) + middle, ware)]
-    parts.append(Part(shapes.slab(width * 0.75, back + 0.12, 0.12 if hung else 0.02, seat - 0.01), ware))
-    lid = shapes.turned([(0.97, seat + 0.005), (1.0, seat + 0.02), (0.95, seat + 0.035)], 16, oval, 0.15) + middle
+    parts.append(
+        Part(shapes.slab(width * 0.75, back + 0.12, 0.12 if hung else 0.02, seat - 0.01), ware)
+    )
+    lid = (
+        shapes.turned(
+            [(0.97, seat + 0.005), (1.0, seat + 0.02), (0.95, seat + 0.035)], 16, oval, 0.15
+        )
+        + middle
+    )
     if rng.random() < 0.45:
-        lid = shapes.rotated(lid, np.radians(98), (0, back - 0.01, seat + 0.02), axis=0) + [0, 0.04, 0]
+        lid = shapes.rotated(lid, np.radians(98), (0, back - 0.01, seat + 0.02), axis=0) + [
+            0,
+            0.04,
+            0,
+        ]
         ring = shapes.turned(
-            [(0.99, seat), (1.0, seat + 0.02), (0.75, seat + 0.02), (0.7, seat + 0.005)], 16, oval, 0.15
+            [(0.99, seat), (1.0, seat + 0.02), (0.75, seat + 0.02), (0.7, seat + 0.005)],
+            16,
+            oval,
+            0.15,
         )
         parts.append(Part(ring + middle, lid_material))
     parts.append(Part(lid, lid_material))
     if hung:
         parts.append(Part(shapes.slab(width + 0.12, 0.14, 0.0, rng.uniform(0.95, 1.15)), ware))
     else:
-        tank = shapes.cushion((-width / 2 - 0.02, 0.0, seat - 0.02), (width / 2 + 0.02, back - 0.02, seat + rng.uniform(0.32, 0.4)), 0.96)
+        tank = shapes.cushion(
+            (-width / 2 - 0.02, 0.0, seat - 0.02),
+            (width / 2 + 0.02, back - 0.02, seat + rng.uniform(0.32, 0.4)),
+            0.96,
+        )
         parts.append(Part(tank, ware))
     return [Thing("toilet", tuple(parts))]
 
@@ -43,7 +69,15 @@ def toilet(rng: Rng) -> list[Thing]:
 def basin(width: float, depth: float, rim: float, deep: float, squareness: float) -> np.ndarray:
     """A bowl sunk below ``rim``, centred at y = depth / 2."""
     oval = (width / 2, depth / 2)
-    profile = [(0.55, rim - deep - 0.02), (0.9, rim - deep * 0.7), (0.97, rim - 0.012), (1.0, rim), (0.88, rim + 0.004), (0.82, rim - deep * 0.5), (0.5, rim - deep)]
+    profile = [
+        (0.55, rim - deep - 0.02),
+        (0.9, rim - deep * 0.7),
+        (0.97, rim - 0.012),
+        (1.0, rim),
+        (0.88, rim + 0.004),
+        (0.82, rim - deep * 0.5),
+        (0.5, rim - deep),
+    ]
     return shapes.turned(profile, 20, oval, squareness) + [0, depth / 2, 0]
 
 
@@ -53,7 +87,10 @@ def tap(rng: Rng, x: float, y: float, low: float, reach: float) -> list[Part]:
     height = rng.uniform(0.1, 0.24)
     return [
         Part(shapes.rod((x, y, low), (x, y, low + height), 0.014), steel),
-        Part(shapes.rod((x, y, low + height - 0.01), (x, y + reach, low + height - 0.03), 0.011), steel),
+        Part(
+            shapes.rod((x, y, low + height - 0.01), (x, y + reach, low + height - 0.03), 0.011),
+            steel,
+        ),
     ]
 
 
@@ -75,20 +112,44 @@ def sink(rng: Rng) -> list[Thing]:
         box += [Part(shapes.slab(wide - 0.02, 0.02, rim - 0.2, rim - 0.03), body)]
         for x in (-1, 1):
             ends = sorted((x * (wide / 2 - 0.01), x * (wide / 2 - 0.03)))
-            box.append(Part(shapes.box((ends[0], 0, rim - 0.2), (ends[1], deep - 0.04, rim - 0.03)), body))
-        box.append(Part(shapes.box((-wide / 2 + 0.01, deep - 0.06, rim - 0.2), (wide / 2 - 0.01, deep - 0.04, rim - 0.03)), body))
+            box.append(
+                Part(shapes.box((ends[0], 0, rim - 0.2), (ends[1], deep - 0.04, rim - 0.03)), body)
+            )
+        box.append(
+            Part(
+                shapes.box(
+                    (-wide / 2 + 0.01, deep - 0.06, rim - 0.2),
+                    (wide / 2 - 0.01, deep - 0.04, rim - 0.03),
+                ),
+                body,
+            )
+        )
         box.append(Part(shapes.slab(wide - 0.08, deep - 0.1, 0.0, 0.11), body))
-        box += doors(rng, -wide / 2 + 0.01, wide / 2 - 0.01, 0.12, rim - 0.05, deep - 0.02, body, 0.4)
-        return [Thing("sink", tuple(bowl)), Thing("bathroom counter", tuple(vanity)), Thing("bathroom vanity", tuple(box))]
+        box += doors(
+            rng, -wide / 2 + 0.01, wide / 2 - 0.01, 0.12, rim - 0.05, deep - 0.02, body, 0.4
+        )
+        return [
+            Thing("sink", tuple(bowl)),
+            Thing("bathroom counter", tuple(vanity)),
+            Thing("bathroom vanity", tuple(box)),
+        ]
     if style == 1:
-        post = shapes.turned([(0.11, 0.0), (0.09, 0.08), (0.07, 0.4), (0.11, rim - 0.15)], 12, (1.0, 1.0))
+        post = shapes.turned(
+            [(0.11, 0.0), (0.09, 0.08), (0.07, 0.4), (0.11, rim - 0.15)], 12, (1.0, 1.0)
+        )
         bowl.append(Part(post + [0, depth / 2, 0], ware))
     bowl.append(Part(shapes.slab(width * 0.8, 0.09, rim - 0.12, rim - 0.004), ware))
     return [Thing("sink", tuple(bowl))]
 
 
 def _plate_around(
-    width: float, depth: float, low: float, high: float, hole_width: float, hole_depth: float, hole_y: float
+    width: float,
+    depth: float,
+    low: float,
+    high: float,
+    hole_width: float,
+    hole_depth: float,
+    hole_y: float,
 ) -> np.ndarray:
     """A worktop with a rectangular hole, as four boards."""
     half, hole = width / 2, hole_width / 2 - 0.02
@@ -121,8 +182,15 @@ def bathtub(rng: Rng) -> list[Thing]:
     parts = [Part(shapes.loft(np.array(rings)) + [0, width / 2, 0], ware)]
     steel = materials.plain((0.75, 0.76, 0.78), rng, loss=0.3)
     end = -length / 2 + 0.05
-    parts.append(Part(shapes.rod((end, width / 2, rim - 0.01), (end, width / 2, rim + 0.12), 0.016), steel))
-    parts.append(Part(shapes.rod((end, width / 2, rim + 0.11), (end + 0.14, width / 2, rim + 0.09), 0.014), steel))
+    parts.append(
+        Part(shapes.rod((end, width / 2, rim - 0.01), (end, width / 2, rim + 0.12), 0.016), steel)
+    )
+    parts.append(
+        Part(
+            shapes.rod((end, width / 2, rim + 0.11), (end + 0.14, width / 2, rim + 0.09), 0.014),
+            steel,
+        )
+    )
     return [Thing("bathtub", tuple(parts))]
 
 
@@ -160,7 +228,9 @@ def shower_curtain(rng: Rng, length: float, at: float) -> list[Thing]:
     if rng.random() < 0.5:
         left, right = -right, -left
     material = materials.cloth(rng, 0.6)
-    cloth = folds(rng, left, right, rng.uniform(0.14, 0.35), high - 0.03, at, rng.uniform(0.025, 0.04))
+    cloth = folds(
+        rng, left, right, rng.uniform(0.14, 0.35), high - 0.03, at, rng.uniform(0.025, 0.04)
+    )
     steel = materials.plain((0.75, 0.76, 0.78), rng)
     bar = shapes.rod((-length / 2, at, high), (length / 2, at, high), 0.013)
     return [Thing("shower curtain", (Part(cloth, material), Part(bar, steel)))]
@@ -172,5 +242,8 @@ def towel(rng: Rng) -> list[Thing]:
     drop = rng.uniform(0.45, 0.75)
     bar: Material = materials.plain((0.75, 0.76, 0.78), rng)
     cloth = folds(rng, -width / 2 + 0.03, width / 2 - 0.03, -drop, 0.01, 0.06, 0.008)
-    parts = (Part(cloth, materials.cloth(rng)), Part(shapes.rod((-width / 2, 0.06, 0.012), (width / 2, 0.06, 0.012), 0.009), bar))
+    parts = (
+        Part(cloth, materials.cloth(rng)),
+        Part(shapes.rod((-width / 2, 0.06, 0.012), (width / 2, 0.06, 0.012), 0.009), bar),
+    )
     return [Thing("towel", parts)]

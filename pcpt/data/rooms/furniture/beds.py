@@ -22,7 +22,9 @@ def bed(rng: Rng) -> list[Thing]:
         for x in (-1, 1):
             for y in (0.06, length - 0.06):
                 at = x * (width / 2 - 0.05)
-                parts.append(Part(shapes.rod((at, y, 0), (at, y, lift + 0.02), 0.03, corners=6), frame))
+                parts.append(
+                    Part(shapes.rod((at, y, 0), (at, y, lift + 0.02), 0.03, corners=6), frame)
+                )
     mattress = shapes.cushion((-width / 2, 0.04, top - 0.21), (width / 2, length - 0.01, top), 0.97)
     parts.append(Part(mattress, linen))
     head = rng.uniform(0.25, 0.65)
@@ -58,7 +60,10 @@ def _blanket(rng: Rng, width: float, length: float, top: float) -> np.ndarray:
     grid[..., 0] = x + np.sign(arc) * np.minimum(hang, 0.02)
     grid[..., 1] = y[:, None]
     waves = sum(
-        rng.uniform(0.002, 0.008) * np.sin(rng.uniform(2, 9) * grid[..., 0] + rng.uniform(2, 9) * grid[..., 1] + rng.uniform(0, 6))
+        rng.uniform(0.002, 0.008)
+        * np.sin(
+            rng.uniform(2, 9) * grid[..., 0] + rng.uniform(2, 9) * grid[..., 1] + rng.uniform(0, 6)
+        )
         for _ in range(4)
     )
     grid[..., 2] = top + 0.035 + waves - hang
@@ -72,11 +77,18 @@ def _pillows(rng: Rng, width: float, top: float, double: bool) -> list[Thing]:
         return []
     things = []
     for x in centres:
-        half, deep = min(0.33, width / 2 - 0.05) if not double else width / 4 - 0.04, rng.uniform(0.34, 0.46)
-        quads = shapes.cushion((-half, -deep / 2, 0), (half, deep / 2, rng.uniform(0.11, 0.17)), 0.6)
+        half, deep = (
+            min(0.33, width / 2 - 0.05) if not double else width / 4 - 0.04,
+            rng.uniform(0.34, 0.46),
+        )
+        quads = shapes.cushion(
+            (-half, -deep / 2, 0), (half, deep / 2, rng.uniform(0.11, 0.17)), 0.6
+        )
         quads = shapes.rotated(quads, rng.normal(0, 0.08))
         if rng.random() < 0.25:
             quads = shapes.rotated(quads, 0.5, axis=0)
         lift = -quads[..., 2].min()
-        things.append(Thing("pillow", (Part(quads + [x, 0.08 + deep / 2, top - 0.01 + lift], material),)))
+        things.append(
+            Thing("pillow", (Part(quads + [x, 0.08 + deep / 2, top - 0.01 + lift], material),))
+        )
     return things

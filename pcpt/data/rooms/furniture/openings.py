@@ -30,13 +30,25 @@ def door(rng: Rng, width: float, height: float, opened: float) -> list[Thing]:
         parts.append(Part(shapes.box((ends[0], -0.12, 0), (ends[1], 0.012, height)), trim))
         ends = sorted((x * width / 2, x * (width / 2 + 0.06)))
         parts.append(Part(shapes.box((ends[0], 0.0, 0), (ends[1], 0.016, height + 0.06)), trim))
-    parts.append(Part(shapes.box((-width / 2 + frame, -0.12, height - frame), (width / 2 - frame, 0.012, height)), trim))
-    parts.append(Part(shapes.box((-width / 2, 0.0, height), (width / 2, 0.016, height + 0.06)), trim))
+    parts.append(
+        Part(
+            shapes.box(
+                (-width / 2 + frame, -0.12, height - frame), (width / 2 - frame, 0.012, height)
+            ),
+            trim,
+        )
+    )
+    parts.append(
+        Part(shapes.box((-width / 2, 0.0, height), (width / 2, 0.016, height + 0.06)), trim)
+    )
     left, right = -width / 2 + frame + 0.004, width / 2 - frame - 0.004
     panel = _leaf(rng, left, right, height - frame - 0.004, leaf)
     return [
         Thing("doorframe", tuple(parts)),
-        Thing("door", tuple(Part(shapes.rotated(p.quads, opened, (left, 0.0, 0)), p.material) for p in panel)),
+        Thing(
+            "door",
+            tuple(Part(shapes.rotated(p.quads, opened, (left, 0.0, 0)), p.material) for p in panel),
+        ),
     ]
 
 
@@ -44,10 +56,19 @@ def _leaf(rng: Rng, left: float, right: float, top: float, material: Material) -
     parts = [Part(shapes.box((left, -0.042, 0.008), (right, -0.002, top)), material)]
     style = rng.integers(3)
     if style:  # raised panels
-        rows = [(0.15, 0.85), (1.0, top - 0.15)] if style == 1 else [(0.15, 0.7), (0.82, 1.3), (1.42, top - 0.15)]
+        rows = (
+            [(0.15, 0.85), (1.0, top - 0.15)]
+            if style == 1
+            else [(0.15, 0.7), (0.82, 1.3), (1.42, top - 0.15)]
+        )
         for low, high in rows:
             for face in (-0.048, -0.004):
-                parts.append(Part(shapes.box((left + 0.12, face, low), (right - 0.12, face + 0.008, high)), material))
+                parts.append(
+                    Part(
+                        shapes.box((left + 0.12, face, low), (right - 0.12, face + 0.008, high)),
+                        material,
+                    )
+                )
     steel = materials.metal(rng)
     at = right - 0.07
     for y, turn in ((0.045, 1), (-0.09, -1)):
@@ -60,24 +81,62 @@ def _leaf(rng: Rng, left: float, right: float, top: float, material: Material) -
 
 def window(rng: Rng, width: float, low: float, high: float) -> list[Thing]:
     """A window set back in its hole: frame, bars, a pane that shows the outdoors, and a sill."""
-    trim = materials.board(rng) if rng.random() < 0.4 else materials.plain(materials.pick(rng, materials.PAINTS[:3]), rng)
+    trim = (
+        materials.board(rng)
+        if rng.random() < 0.4
+        else materials.plain(materials.pick(rng, materials.PAINTS[:3]), rng)
+    )
     back, thick = -0.12, 0.06
     half = width / 2
     parts = []
     for ends in ((-half, -half + thick), (half - thick, half)):
         parts.append(Part(shapes.box((ends[0], back, low), (ends[1], back + 0.06, high)), trim))
     for z in (low, high - thick):
-        parts.append(Part(shapes.box((-half + thick, back, z), (half - thick, back + 0.06, z + thick)), trim))
+        parts.append(
+            Part(shapes.box((-half + thick, back, z), (half - thick, back + 0.06, z + thick)), trim)
+        )
     for x in np.linspace(-half, half, max(2, round(width / 0.7)) + 1)[1:-1]:
-        parts.append(Part(shapes.box((x - 0.03, back + 0.005, low + thick), (x + 0.03, back + 0.055, high - thick)), trim))
+        parts.append(
+            Part(
+                shapes.box(
+                    (x - 0.03, back + 0.005, low + thick), (x + 0.03, back + 0.055, high - thick)
+                ),
+                trim,
+            )
+        )
     if rng.random() < 0.4:
         z = low + (high - low) * rng.uniform(0.45, 0.7)
-        parts.append(Part(shapes.box((-half + thick, back + 0.01, z - 0.02), (half - thick, back + 0.05, z + 0.02)), trim))
-    pane = shapes.box((-half + 0.01, back - 0.01, low + 0.01), (half - 0.01, back + 0.02, high - 0.01))
+        parts.append(
+            Part(
+                shapes.box(
+                    (-half + thick, back + 0.01, z - 0.02), (half - thick, back + 0.05, z + 0.02)
+                ),
+                trim,
+            )
+        )
+    pane = shapes.box(
+        (-half + 0.01, back - 0.01, low + 0.01), (half - 0.01, back + 0.02, high - 0.01)
+    )
     view = materials.outdoors(rng)
-    parts.append(Part(pane, Material(view.kind, view.colors, max(width, high - low) * 1.05, view.seed, emission=view.emission, loss=view.loss)))
+    parts.append(
+        Part(
+            pane,
+            Material(
+                view.kind,
+                view.colors,
+                max(width, high - low) * 1.05,
+                view.seed,
+                emission=view.emission,
+                loss=view.loss,
+            ),
+        )
+    )
     if rng.random() < 0.7:
-        parts.append(Part(shapes.box((-half - 0.05, back + 0.06, low - 0.03), (half + 0.05, 0.05, low)), trim))
+        parts.append(
+            Part(
+                shapes.box((-half - 0.05, back + 0.06, low - 0.03), (half + 0.05, 0.05, low)), trim
+            )
+        )
     return [Thing("window", tuple(parts))]
 
 
@@ -98,7 +157,10 @@ def curtains(rng: Rng, width: float, high: float, sill: float) -> list[Thing]:
     wide = reach * rng.uniform(0.28, 0.75)
     sides = (-1, 1) if rng.random() < 0.85 else (int(rng.choice((-1, 1))),)
     things = []
-    bar = Part(shapes.rod((-reach - 0.06, 0.09, rail), (reach + 0.06, 0.09, rail), 0.013), materials.metal(rng))
+    bar = Part(
+        shapes.rod((-reach - 0.06, 0.09, rail), (reach + 0.06, 0.09, rail), 0.013),
+        materials.metal(rng),
+    )
     for side in sides:
         ends = sorted((side * reach, side * (reach - wide)))
         cloth = Part(folds(rng, ends[0], ends[1], low, rail, 0.09, depth), material)
@@ -122,9 +184,17 @@ def picture(rng: Rng) -> list[Thing]:
         for x in (-half, half - wide):
             parts.append(Part(shapes.box((x, 0.002, -tall), (x + wide, thick, tall)), frame))
         for z in (-tall, tall - wide):
-            parts.append(Part(shapes.box((-half + wide, 0.002, z), (half - wide, thick, z + wide)), frame))
+            parts.append(
+                Part(shapes.box((-half + wide, 0.002, z), (half - wide, thick, z + wide)), frame)
+            )
         inner_half, inner_tall = half - wide, tall - wide
-    parts.insert(0, Part(shapes.box((-inner_half, 0.002, -inner_tall), (inner_half, thick * 0.6, inner_tall)), motif))
+    parts.insert(
+        0,
+        Part(
+            shapes.box((-inner_half, 0.002, -inner_tall), (inner_half, thick * 0.6, inner_tall)),
+            motif,
+        ),
+    )
     return [Thing("picture", tuple(parts))]
 
 
@@ -142,7 +212,15 @@ def whiteboard(rng: Rng) -> list[Thing]:
     half, tall = rng.uniform(0.6, 1.0), rng.uniform(0.42, 0.6)
     board = shapes.box((-half, 0.002, -tall), (half, 0.02, tall))
     tray = shapes.box((-half * 0.6, 0.02, -tall - 0.02), (half * 0.6, 0.09, -tall))
-    return [Thing("whiteboard", (Part(board, materials.plain((0.93, 0.94, 0.95), rng, 0.08)), Part(tray, materials.metal(rng))))]
+    return [
+        Thing(
+            "whiteboard",
+            (
+                Part(board, materials.plain((0.93, 0.94, 0.95), rng, 0.08)),
+                Part(tray, materials.metal(rng)),
+            ),
+        )
+    ]
 
 
 def radiator(rng: Rng) -> list[Thing]:
@@ -152,5 +230,9 @@ def radiator(rng: Rng) -> list[Thing]:
     parts = [Part(shapes.slab(width, 0.03, 0.12, high) + [0, 0.03, 0], enamel)]
     for x in np.arange(-width / 2 + 0.03, width / 2 - 0.02, 0.07):
         parts.append(Part(shapes.box((x, 0.055, 0.13), (x + 0.045, 0.085, high - 0.01)), enamel))
-    parts.append(Part(shapes.rod((width / 2 - 0.02, 0.045, 0), (width / 2 - 0.02, 0.045, 0.14), 0.01), enamel))
+    parts.append(
+        Part(
+            shapes.rod((width / 2 - 0.02, 0.045, 0), (width / 2 - 0.02, 0.045, 0.14), 0.01), enamel
+        )
+    )
     return [Thing("radiator", tuple(parts))]

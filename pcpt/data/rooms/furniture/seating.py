@@ -70,13 +70,17 @@ def _chair_back(
     return [Part(shapes.rotated(p.quads, tilt, (0, 0.02, seat), axis=0), p.material) for p in parts]
 
 
-def _chair_arms(width: float, depth: float, seat: float, frame: Material, height: float) -> list[Part]:
+def _chair_arms(
+    width: float, depth: float, seat: float, frame: Material, height: float
+) -> list[Part]:
     parts = []
     for x in (-1, 1):
         at = x * (width / 2 + 0.01)
         low = (at - 0.022, 0.0, seat + height - 0.025)
         high = (at + 0.022, depth * 0.85, seat + height)
-        post = shapes.rod((at, depth * 0.75, seat - 0.02), (at, depth * 0.75, seat + height - 0.02), 0.015)
+        post = shapes.rod(
+            (at, depth * 0.75, seat - 0.02), (at, depth * 0.75, seat + height - 0.02), 0.015
+        )
         parts += [Part(shapes.box(low, high), frame), Part(post, frame)]
     return parts
 
@@ -95,11 +99,15 @@ def office_chair(rng: Rng) -> list[Thing]:
         angle = 2 * np.pi * (spoke + 0.25) / 5
         tip = np.array([reach * np.cos(angle), middle + reach * np.sin(angle), 0.065])
         parts.append(Part(shapes.rod((0, middle, 0.11), tip, 0.03, 0.018, 6), dark))
-        parts.append(Part(shapes.rod(tip - [0.022, 0, 0.036], tip + [0.022, 0, -0.036], 0.029), dark))
+        parts.append(
+            Part(shapes.rod(tip - [0.022, 0, 0.036], tip + [0.022, 0, -0.036], 0.029), dark)
+        )
     low, high = (-width / 2, 0.04, seat - 0.07), (width / 2, 0.04 + depth, seat + 0.03)
     parts.append(Part(shapes.cushion(low, high, 0.8), cover))
     bottom = seat + rng.uniform(0.04, 0.14)
-    panel = shapes.cushion((-width / 2 + 0.03, -0.02, bottom), (width / 2 - 0.03, 0.06, seat + back), 0.8)
+    panel = shapes.cushion(
+        (-width / 2 + 0.03, -0.02, bottom), (width / 2 - 0.03, 0.06, seat + back), 0.8
+    )
     parts.append(Part(shapes.rotated(panel, rng.uniform(0.02, 0.16), (0, 0, seat), axis=0), cover))
     parts.append(Part(shapes.box((-0.04, 0.0, seat - 0.05), (0.04, 0.02, bottom + 0.1)), dark))
     if rng.random() < 0.65:
@@ -113,7 +121,9 @@ def stool(rng: Rng) -> list[Thing]:
     radius = rng.uniform(0.15, 0.2)
     frame = materials.board(rng) if rng.random() < 0.6 else materials.metal(rng)
     cover = frame if rng.random() < 0.5 else materials.upholstery(rng)
-    seat = shapes.turned([(radius * 0.95, height - 0.05), (radius, height - 0.02), (radius * 0.9, height)], 14)
+    seat = shapes.turned(
+        [(radius * 0.95, height - 0.05), (radius, height - 0.02), (radius * 0.9, height)], 14
+    )
     parts = [Part(seat + [0, radius, 0], cover)]
     for leg in range(4):
         angle = np.pi / 4 + leg * np.pi / 2
@@ -129,12 +139,20 @@ def ottoman(rng: Rng) -> list[Thing]:
     cover, base = materials.upholstery(rng), materials.wood(rng)
     if rng.random() < 0.4:
         half = width / 2
-        body = shapes.turned([(half * 0.95, 0.04), (half, 0.12), (half, height - 0.06), (half * 0.85, height)], 16)
+        body = shapes.turned(
+            [(half * 0.95, 0.04), (half, 0.12), (half, height - 0.06), (half * 0.85, height)], 16
+        )
         parts = [Part(body + [0, half, 0], cover)]
-        parts.append(Part(shapes.turned([(half * 0.8, 0.0), (half * 0.8, 0.05)], 12) + [0, half, 0], base))
+        parts.append(
+            Part(shapes.turned([(half * 0.8, 0.0), (half * 0.8, 0.05)], 12) + [0, half, 0], base)
+        )
     else:
-        parts = [Part(shapes.cushion((-width / 2, 0, 0.06), (width / 2, depth, height), 0.9), cover)]
-        parts.append(Part(shapes.slab(width * 0.8, depth * 0.9, 0.0, 0.10) + [0, depth * 0.05, 0], base))
+        parts = [
+            Part(shapes.cushion((-width / 2, 0, 0.06), (width / 2, depth, height), 0.9), cover)
+        ]
+        parts.append(
+            Part(shapes.slab(width * 0.8, depth * 0.9, 0.0, 0.10) + [0, depth * 0.05, 0], base)
+        )
     return [Thing("ottoman", tuple(parts))]
 
 
@@ -147,7 +165,10 @@ def sofa(rng: Rng) -> list[Thing]:
     """A sofa of one to three seats or, a third of the time, with a long end (L-shaped)."""
     seats = int(rng.integers(1, 4))
     each = rng.uniform(0.54, 0.72) if seats > 1 else rng.uniform(0.75, 0.9)
-    return [Thing("sofa" if seats > 1 else "couch", tuple(_sofa_parts(rng, seats, each))), *_throws(rng)]
+    return [
+        Thing("sofa" if seats > 1 else "couch", tuple(_sofa_parts(rng, seats, each))),
+        *_throws(rng),
+    ]
 
 
 def _throws(rng: Rng) -> list[Thing]:
@@ -156,7 +177,9 @@ def _throws(rng: Rng) -> list[Thing]:
     size = rng.uniform(0.34, 0.45)
     quads = shapes.cushion((-size / 2, -0.07, 0), (size / 2, 0.07, size), 0.6)
     quads = shapes.rotated(quads, 0.45, (0, 0, 0), axis=0)
-    return [Thing("pillow", (Part(quads + [rng.uniform(-0.2, 0.2), 0.46, 0.44], materials.cloth(rng)),))]
+    return [
+        Thing("pillow", (Part(quads + [rng.uniform(-0.2, 0.2), 0.46, 0.44], materials.cloth(rng)),))
+    ]
 
 
 def _sofa_parts(rng: Rng, seats: int, each: float) -> list[Part]:
@@ -170,10 +193,14 @@ def _sofa_parts(rng: Rng, seats: int, each: float) -> list[Part]:
     rest = rng.uniform(0.16, 0.24)
     half = inner / 2
     parts = [Part(shapes.slab(inner, depth - 0.04, lift, seat - 0.12), cover)]
-    parts.append(Part(shapes.cushion((-half - side, 0, lift), (half + side, rest, back), 0.95), cover))
+    parts.append(
+        Part(shapes.cushion((-half - side, 0, lift), (half + side, rest, back), 0.95), cover)
+    )
     for x in (-1, 1):
         ends = sorted((x * half, x * (half + side)))
-        parts.append(Part(shapes.cushion((ends[0], 0.05, lift), (ends[1], depth, arm), 0.93), cover))
+        parts.append(
+            Part(shapes.cushion((ends[0], 0.05, lift), (ends[1], depth, arm), 0.93), cover)
+        )
         for y in (0.08, depth - 0.1):
             at = x * (half + side * 0.4)
             parts.append(Part(shapes.rod((at, y, 0), (at, y, lift + 0.06), 0.02, 0.028), legs))
@@ -187,5 +214,10 @@ def _sofa_parts(rng: Rng, seats: int, each: float) -> list[Part]:
         x = rng.choice((-1, 1))
         ends = sorted((x * half, x * (half - each)))
         long = rng.uniform(1.35, 1.6)
-        parts.append(Part(shapes.cushion((ends[0], depth - 0.1, lift), (ends[1], long, seat + 0.02), 0.95), second))
+        parts.append(
+            Part(
+                shapes.cushion((ends[0], depth - 0.1, lift), (ends[1], long, seat + 0.02), 0.95),
+                second,
+            )
+        )
     return parts

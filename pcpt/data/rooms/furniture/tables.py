@@ -25,7 +25,11 @@ def table(rng: Rng, length: float | None = None) -> list[Thing]:
 def coffee_table(rng: Rng) -> list[Thing]:
     """A low table."""
     length, depth = rng.uniform(0.6, 1.25), rng.uniform(0.45, 0.7)
-    return [Thing("coffee table", tuple(_table(rng, length, min(depth, length), rng.uniform(0.34, 0.48))))]
+    return [
+        Thing(
+            "coffee table", tuple(_table(rng, length, min(depth, length), rng.uniform(0.34, 0.48)))
+        )
+    ]
 
 
 def side_table(rng: Rng) -> list[Thing]:
@@ -41,11 +45,14 @@ def _table(rng: Rng, length: float, depth: float, height: float) -> list[Part]:
     style = rng.integers(4)
     if style == 0:  # round or oval on a pedestal
         oval = (length / 2, depth / 2 if rng.random() < 0.4 else length / 2)
-        top = shapes.turned([(0.985, height - thick), (1, height - thick / 2), (0.985, height)], 24, oval)
+        top = shapes.turned(
+            [(0.985, height - thick), (1, height - thick / 2), (0.985, height)], 24, oval
+        )
         middle = np.array([0, oval[1], 0.0])
         foot = min(oval) * 0.62
         post = shapes.turned(
-            [(foot, 0), (foot, 0.025), (0.08, 0.07), (0.045, 0.3 * height), (0.05, height - thick)], 12
+            [(foot, 0), (foot, 0.025), (0.08, 0.07), (0.045, 0.3 * height), (0.05, height - thick)],
+            12,
         )
         return [Part(top + middle, top_material), Part(post + middle, leg_material)]
     parts = [Part(shapes.slab(length, depth, height - thick, height, 0.002), top_material)]
@@ -54,18 +61,38 @@ def _table(rng: Rng, length: float, depth: float, height: float) -> list[Part]:
             at = x * (length / 2 - 0.08)
             panel = shapes.box((at - 0.02, 0.05, 0), (at + 0.02, depth - 0.05, height - thick))
             parts.append(Part(panel, leg_material))
-        rail = shapes.box((-length / 2 + 0.1, depth / 2 - 0.015, height * 0.55), (length / 2 - 0.1, depth / 2 + 0.015, height - thick))
+        rail = shapes.box(
+            (-length / 2 + 0.1, depth / 2 - 0.015, height * 0.55),
+            (length / 2 - 0.1, depth / 2 + 0.015, height - thick),
+        )
         parts.append(Part(rail, leg_material))
         return parts
-    inset, radius, corners = rng.uniform(0.04, 0.1), rng.uniform(0.02, 0.038), 4 if style == 2 else 8
+    inset, radius, corners = (
+        rng.uniform(0.04, 0.1),
+        rng.uniform(0.02, 0.038),
+        4 if style == 2 else 8,
+    )
     splay = 0.0 if style == 2 else rng.uniform(0, 0.06)
     for x in (-1, 1):
         for y in (0, 1):
-            head = np.array([x * (length / 2 - inset - splay), inset + splay + y * (depth - 2 * (inset + splay)), height - thick])
+            head = np.array(
+                [
+                    x * (length / 2 - inset - splay),
+                    inset + splay + y * (depth - 2 * (inset + splay)),
+                    height - thick,
+                ]
+            )
             foot = head + [x * splay, (2 * y - 1) * splay, -head[2]]
-            parts.append(Part(shapes.rod(foot, head, radius * (1 if style == 2 else 0.7), radius, corners), leg_material))
+            parts.append(
+                Part(
+                    shapes.rod(foot, head, radius * (1 if style == 2 else 0.7), radius, corners),
+                    leg_material,
+                )
+            )
     if rng.random() < 0.6:
-        parts += _apron(length - 2 * inset - 2 * splay, depth, inset + splay, height - thick, leg_material)
+        parts += _apron(
+            length - 2 * inset - 2 * splay, depth, inset + splay, height - thick, leg_material
+        )
     return parts
 
 
@@ -102,7 +129,14 @@ def desk(rng: Rng) -> list[Thing]:
                 parts.append(Part(shapes.rod((at, y, 0), (at, y, height - thick), 0.022), metal))
     if rng.random() < 0.5:
         low = rng.uniform(0.1, 0.4)
-        parts.append(Part(shapes.box((-length / 2 + 0.04, 0.04, low), (length / 2 - 0.04, 0.055, height - thick)), body))
+        parts.append(
+            Part(
+                shapes.box(
+                    (-length / 2 + 0.04, 0.04, low), (length / 2 - 0.04, 0.055, height - thick)
+                ),
+                body,
+            )
+        )
     return [Thing("desk", tuple(parts))]
 
 
