@@ -120,9 +120,9 @@ def rooms(arguments: Sequence[str]) -> int:
     parser.add_argument("--rooms", type=int, default=60, help="how many in all (60)")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--frames", type=int, default=default.frames, help="of each scan (48)")
-    size = {"type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
-    parser.add_argument("--size", default=[320, 240], help="of depth images (320 240)", **size)
-    parser.add_argument("--color-size", help="of colour images, if not --size", **size)
+    sides = ("WIDTH", "HEIGHT")
+    parser.add_argument("--size", type=int, nargs=2, metavar=sides, default=[320, 240])
+    parser.add_argument("--color-size", type=int, nargs=2, metavar=sides, help="if not --size")
     parser.add_argument(
         "--spacing", type=float, default=default.spacing, help="of vertices, metres"
     )
@@ -130,11 +130,12 @@ def rooms(arguments: Sequence[str]) -> int:
     parser.add_argument("--label-images", action="store_true", help="write labels of every frame")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args(arguments)
+    color_width, color_height = options.color_size or options.size
     config = RoomsConfig(
         seed=options.seed,
         frames=options.frames,
         depth_size=(options.size[1], options.size[0]),
-        color_size=tuple((options.color_size or options.size)[::-1]),
+        color_size=(color_height, color_width),
         spacing=options.spacing,
         drift=options.drift,
         label_images=options.label_images,

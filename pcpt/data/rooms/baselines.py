@@ -125,9 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             score, each = linear_miou(train, test, features, balanced)
             rows[features, balanced] = each
             kind = "balanced" if balanced else "plain"
-            print(
-                f"linear on {features:6} ({kind:8}): {100 * score:.1f}% mIoU over {len(each)} classes"
-            )
+            print(f"{features:6} {kind:8} {100 * score:5.1f}% mIoU over {len(each)} classes")
     share = np.bincount(np.concatenate([train.labels, test.labels]), minlength=len(names))
     print(f"{'class':16} share % | colors IoU % | shape IoU % (the balanced fits)")
     for label, name in enumerate(names):

@@ -127,6 +127,6 @@ def _check_settings(path: Path, config: RoomsConfig) -> None:
         raise ValueError(f"{path} is not JSON ({error}); was it made by pcpt rooms?") from error
     if found != settings:
         raise ValueError(
-            f"{path} says that the rooms there were made with {found}, but {settings} is asked for; "
-            "choose another folder or the same settings"
+            f"{path} says that the rooms there were made with {found}, but {settings} is asked "
+            "for; choose another folder or the same settings"
         )

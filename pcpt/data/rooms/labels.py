@@ -31,8 +31,8 @@ def raw_id(label: str) -> int:
 
 
 def write_label_table(folder: Path) -> None:
-    """Writes the table that maps raw names to ids. Column ``id`` holds ScanNet200's ids, empty where
-    that has no such class; ``room_id`` numbers the names for label images."""
+    """Writes the table that maps raw names to ids. Column ``id`` holds ScanNet200's ids, empty
+    where that has no such class; ``room_id`` numbers the names for label images."""
     names = dict(zip(NYU40.ids, NYU40.names))
     wide = {
         name: one for one, name in zip(LABEL_SETS["scannet200"].ids, LABEL_SETS["scannet200"].names)
@@ -70,7 +70,8 @@ def write_aggregation(
         The things that have a vertex, in the order of the file: ``objectId`` is the place.
     """
     pairs = np.unique(np.stack([instances, segments], axis=1), axis=0)
-    groups, present = [], []
+    groups: list[dict[str, object]] = []
+    present: list[int] = []
     for number in np.unique(pairs[:, 0]).tolist():
         mine = pairs[pairs[:, 0] == number, 1].tolist()
         groups.append(

@@ -1,5 +1,5 @@
-"""What surfaces look like. Kinds of furniture draw from the same woods, paints and cloths, so that a
-colour says little about the label."""
+"""What surfaces look like. Kinds of furniture draw from the same woods, paints and cloths, so that
+a colour says little about the label."""
 
 from dataclasses import dataclass
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from pcpt.data.rooms.things import Thing, bounds, moved
 
+Vector = Sequence[float] | np.ndarray
+
 # How far a footprint may reach into another: rounding, and cushions touching.
 SLACK = 0.004
 
@@ -54,9 +56,7 @@ class Slot:
         )
 
 
-def rectangle(
-    low: Sequence[float], high: Sequence[float], angle: float, offset: Sequence[float]
-) -> np.ndarray:
+def rectangle(low: Vector, high: Vector, angle: float, offset: Vector) -> np.ndarray:
     """(4, 2): the rectangle between two corners, turned and shifted."""
     c, s = np.cos(angle), np.sin(angle)
     ring = np.array([(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])])
@@ -155,7 +155,7 @@ class Plan:
         self,
         things: Sequence[Thing],
         angle: float,
-        offset: Sequence[float],
+        offset: Vector,
         *,
         clearance: float = 0.0,
         skip: Sequence[int] = (),
@@ -265,7 +265,7 @@ class Plan:
         around: float = 0.0,
         turns: int = 4,
         tries: int = 40,
-        near: Sequence[float] | None = None,
+        near: Vector | None = None,
         within: float = 1.0,
     ) -> int | None:
         """Places centred things anywhere on the free floor.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcpt.data.rooms.linear import times
 from pcpt.data.rooms.lighting import Lamp, bake, place_lamps
+from pcpt.data.rooms.linear import times
 from pcpt.data.rooms.raycast import Caster
 from pcpt.data.rooms.scene import Scene, blend, flat_normals, lattice
 from pcpt.geometry.camera import Camera

@@ -52,7 +52,7 @@ def flatten(things: Sequence[Thing]) -> Scene:
     counts = np.array([len(part.quads) for part in parts])
     atlas = Atlas([part.material for part in parts])
 
-    def spread(values: Sequence[object], dtype: type = np.float32) -> np.ndarray:
+    def spread(values: Sequence[object] | np.ndarray, dtype: type = np.float32) -> np.ndarray:
         return np.repeat(np.array(values, dtype), counts, axis=0)
 
     corners = np.concatenate([part.quads for part in parts])
@@ -105,12 +105,11 @@ def _corner_normals(corners: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """Normals of the corners; averaged over the quads of a part that meet there unless they form an
     edge."""
     flat = np.repeat(flat_normals(corners), 4, axis=0)
-    cell = np.round(corners.reshape(-1, 3) * 2000).astype(np.int64) + (1 << 18)
-    key = ((np.repeat(owner.astype(np.int64), 4) << 20 | cell[:, 0]) * (1 << 20) + cell[:, 1]) ^ (
-        cell[:, 2] << 43
-    )
+    cell = np.round(corners.reshape(-1, 3) * 2000).astype(np.int64) + (1 << 13)
+    key = ((np.repeat(owner.astype(np.int64), 4) << 15 | cell[:, 0]) << 15 | cell[:, 1]) << 15
+    key |= cell[:, 2]
     _, group = np.unique(key, return_inverse=True)
-    total = np.stack([np.bincount(group, flat[:, i]) for i in range(3)], axis=1)[group]
+    total: np.ndarray = np.stack([np.bincount(group, flat[:, i]) for i in range(3)], axis=1)[group]
     total /= np.linalg.norm(total, axis=1, keepdims=True) + 1e-12
     smooth = (total * flat).sum(1) > 0.85
     return np.where(smooth[:, None], total, flat).reshape(-1, 4, 3)

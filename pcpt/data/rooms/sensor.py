@@ -1,8 +1,8 @@
 """What a colour and a depth camera make of a perfect view.
 
-Depth follows structured light as measured on Kinects (Khoshelham and Elberink, Sensors 2012; Nguyen,
-Izadi and Lovell, 3DIM 2012): noise along the axis grows with the square of z, z comes in steps of
-disparity, and nothing is measured at edges, on dark or grazing surfaces, and out of range.
+Depth follows structured light as measured on Kinects (Khoshelham and Elberink, Sensors 2012;
+Nguyen, Izadi and Lovell, 3DIM 2012): noise along the axis grows with the square of z, z comes in
+steps of disparity, and nothing is measured at edges, on dark or grazing surfaces, and out of range.
 """
 
 from dataclasses import dataclass

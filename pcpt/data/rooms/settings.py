@@ -73,7 +73,7 @@ def seat_at(
 ) -> None:
     """Puts a chair that looks in the direction ``towards`` (radians) at ``distance`` from the point
     ``centre`` to its front edge, on ``plan.solid[number]``'s side; pushed in by up to ``under``."""
-    low, high = bounds(chair)
+    _, high = bounds(chair)
     push = rng.uniform(-0.2, under) if _reaches_under(chair[0]) else rng.uniform(-0.22, -0.03)
     turn = rng.normal(0, 0.1) if push > -0.05 else rng.normal(0, 0.35)
     direction = np.array([np.cos(towards), np.sin(towards)])
@@ -125,7 +125,6 @@ def dining_place(rng: Rng, plan: Plan) -> None:
 def desk_place(rng: Rng, plan: Plan, computers: float) -> None:
     """A desk at a wall with a chair, and on it a monitor, lamp, books."""
     made = tables.desk(rng)
-    low, high = bounds(made)
     on: list[Maker] = [clutter.monitor] if rng.random() < computers else [clutter.laptop]
     on += [clutter.table_lamp] if rng.random() < 0.4 else []
     on += [clutter.keyboard, clutter.books, clutter.books, clutter.dishes]

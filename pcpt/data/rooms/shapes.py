@@ -1,11 +1,14 @@
 """Closed shapes out of quads, the one primitive of a room: (Q, 4, 3) corners, counter-clockwise
 seen from outside. Metres, z up."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 from collections.abc import Sequence
 
 import numpy as np
 
 Quads = np.ndarray
+Point = Sequence[float] | np.ndarray
 
 
 def signed_volume(quads: Quads) -> float:
@@ -89,8 +92,8 @@ def turned(
 
 
 def rod(
-    start: Sequence[float],
-    end: Sequence[float],
+    start: Point,
+    end: Point,
     radius: float,
     end_radius: float = 0.0,
     corners: int = 8,
@@ -105,9 +108,7 @@ def rod(
     return loft(np.stack([a + ring * radius, b + ring * (end_radius or radius)]))
 
 
-def cushion(
-    low: Sequence[float], high: Sequence[float], squareness: float = 0.7, corners: int = 16
-) -> Quads:
+def cushion(low: Point, high: Point, squareness: float = 0.7, corners: int = 16) -> Quads:
     """A box with round edges and bulging faces between two corners."""
     half = np.subtract(high, low) / 2
     middle = np.add(high, low) / 2

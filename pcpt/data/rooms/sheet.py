@@ -37,7 +37,7 @@ def room_row(folder: Path) -> np.ndarray:
 
 
 def labels_from_above(files: ScanNetFiles, size: int = HEIGHT) -> np.ndarray:
-    """(size, size, 3): NYU40 colours of the highest vertices below 1.9 m, the room along the image."""
+    """(size, size, 3): NYU40 colours of the highest vertices below 1.9 m, walls along the image."""
     mesh = read_mesh(files.labels)
     align = read_axis_alignment(files.description)
     points = times(mesh.points.astype(np.float64), align[:3, :3]) + align[:3, 3]

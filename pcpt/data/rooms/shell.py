@@ -1,5 +1,6 @@
 """The room itself: walls with holes for doors and windows, floor, ceiling, skirting, doorways."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,8 +142,8 @@ def _wall(
         zs.add(dado[0])
     rows = sorted(zs)
     cells: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    for left, right in zip(xs[:-1], xs[1:]):
-        for low, high in zip(rows[:-1], rows[1:]):
+    for left, right in itertools.pairwise(xs):
+        for low, high in itertools.pairwise(rows):
             x, z = (left + right) / 2, (low + high) / 2
             if not any(h.left < x < h.right and h.low < z < h.high for h in holes):
                 lower = dado is not None and z < dado[0]

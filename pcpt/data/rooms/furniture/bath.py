@@ -1,5 +1,7 @@
 """Bathroom fittings: toilets, sinks, bathtubs, shower curtains, towels."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes

@@ -1,5 +1,7 @@
 """Beds with mattress, blanket and pillows."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes
@@ -47,7 +49,7 @@ def _headboard(rng: Rng, width: float, top: float, head: float, frame: Material)
 
 
 def _blanket(rng: Rng, width: float, length: float, top: float) -> np.ndarray:
-    """A duvet over the mattress that hangs down at the sides and wrinkles; sometimes pushed back."""
+    """A duvet over the mattress, wrinkled, hanging down at the sides; sometimes pushed back."""
     start = rng.uniform(0.5, 0.75) if rng.random() < 0.75 else rng.uniform(0.9, 1.3)
     drop = rng.uniform(0.08, 0.3)
     across = np.linspace(-1, 1, 17)

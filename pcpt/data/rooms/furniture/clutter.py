@@ -1,5 +1,7 @@
 """Small and movable things: monitors, books, lamps, plants, bins, boxes, dishes."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes

@@ -1,5 +1,9 @@
 """Kitchen runs: base cabinets, worktop, sink, cooker and wall cabinets as one row along a wall."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
+import itertools
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes
@@ -95,7 +99,7 @@ def _fronts(rng: Rng, length: float, high: float, material: Material) -> list[Pa
     parts = []
     count = max(1, round(length / 0.55))
     edges = np.linspace(-length / 2, length / 2, count + 1)
-    for left, right in zip(edges[:-1], edges[1:]):
+    for left, right in itertools.pairwise(edges):
         draw = rng.random()
         if draw < 0.3:
             for a, b in zip(np.linspace(0.11, high, 4)[:-1], np.linspace(0.11, high, 4)[1:]):

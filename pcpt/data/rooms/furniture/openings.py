@@ -1,6 +1,8 @@
 """What is in and on the walls: doors, windows, curtains, pictures, mirrors, whiteboards. Made for a
 wall whose surface is y = 0 and whose room is at y > 0; windows and closed doors lie behind it."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes
@@ -156,7 +158,7 @@ def curtains(rng: Rng, width: float, high: float, sill: float) -> list[Thing]:
     depth = rng.uniform(0.02, 0.035)
     wide = reach * rng.uniform(0.28, 0.75)
     sides = (-1, 1) if rng.random() < 0.85 else (int(rng.choice((-1, 1))),)
-    things = []
+    things: list[Thing] = []
     bar = Part(
         shapes.rod((-reach - 0.06, 0.09, rail), (reach + 0.06, 0.09, rail), 0.013),
         materials.metal(rng),

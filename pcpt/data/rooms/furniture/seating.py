@@ -1,5 +1,7 @@
 """Chairs, armchairs, sofas, stools and ottomans."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes
@@ -10,7 +12,7 @@ Rng = np.random.Generator
 
 
 def chair(rng: Rng) -> list[Thing]:
-    """A dining or visitor's chair: four legs, slatted, solid or padded back, with or without arms."""
+    """A chair on four legs; slatted, solid or padded back, with or without arms."""
     width, depth = rng.uniform(0.40, 0.50), rng.uniform(0.40, 0.48)
     seat, back = rng.uniform(0.42, 0.47), rng.uniform(0.34, 0.56)
     frame = materials.board(rng) if rng.random() < 0.75 else materials.metal(rng)
@@ -61,11 +63,12 @@ def _chair_back(
             parts.append(Part(shapes.box((x - 0.012, 0.012, seat), (x + 0.012, 0.028, top)), frame))
         parts.append(Part(shapes.slab(width, 0.035, top - 0.06, top), frame))
     elif style == 2:  # ladder
-        for z in np.linspace(seat + 0.14, top - 0.03, int(rng.integers(2, 5))):
-            parts.append(Part(shapes.slab(width - 0.04, 0.03, z - 0.03, z + 0.025), frame))
+        for rung in np.linspace(seat + 0.14, top - 0.03, int(rng.integers(2, 5))):
+            step = shapes.slab(width - 0.04, 0.03, rung - 0.03, rung + 0.025)
+            parts.append(Part(step, frame))
     elif style == 3:  # padded panel
-        low, high = (-width / 2 + 0.02, 0.0, seat + 0.12), (width / 2 - 0.02, 0.05, top)
-        parts.append(Part(shapes.cushion(low, high, 0.9), cover))
+        first, last = (-width / 2 + 0.02, 0.0, seat + 0.12), (width / 2 - 0.02, 0.05, top)
+        parts.append(Part(shapes.cushion(first, last, 0.9), cover))
     tilt = lean / height
     return [Part(shapes.rotated(p.quads, tilt, (0, 0.02, seat), axis=0), p.material) for p in parts]
 

@@ -1,5 +1,9 @@
 """Cabinets, wardrobes, dressers, bookshelves and refrigerators."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
+import itertools
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes
@@ -22,7 +26,7 @@ def drawers(
     """A chest at ``x``: a carcass and ``rows`` fronts with handles."""
     parts = [Part(shapes.slab(width, depth - 0.018, low, high) + [x, 0, 0], material)]
     edges = np.linspace(low + 0.01, high - 0.01, rows + 1)
-    for bottom, top in zip(edges[:-1], edges[1:]):
+    for bottom, top in itertools.pairwise(edges):
         parts += front(
             rng,
             x - width / 2 + 0.006,
@@ -104,7 +108,7 @@ def doors(
     count = max(1, round((right - left) / width))
     edges = np.linspace(left, right, count + 1)
     parts = []
-    for index, (a, b) in enumerate(zip(edges[:-1], edges[1:])):
+    for index, (a, b) in enumerate(itertools.pairwise(edges)):
         parts += front(rng, a, b, low, high, y, material, "door" if index % 2 == 0 else "door left")
     return parts
 
@@ -210,7 +214,7 @@ def bookshelf(rng: Rng) -> list[Thing]:
                 material,
             )
         )
-    for low, high in zip(levels[:-1], levels[1:]):
+    for low, high in itertools.pairwise(levels):
         parts += shelf_content(
             rng, -width / 2 + board, width / 2 - board, low + board, high - 0.02, depth
         )
@@ -257,8 +261,8 @@ def shelf_content(
 def upright_books(
     rng: Rng, left: float, right: float, low: float, high: float, depth: float
 ) -> list[Part]:
-    """Books side by side, of two or three series with colours of their own."""
-    parts = []
+    """Books side by side, of all colours."""
+    parts: list[Part] = []
     x = left
     room = high - low
     while True:

@@ -1,5 +1,7 @@
 """Tables, coffee tables, desks and night stands."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms import materials, shapes
