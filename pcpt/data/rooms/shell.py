@@ -9,7 +9,7 @@ from pcpt.data.rooms import materials, shapes
 from pcpt.data.rooms.furniture import openings
 from pcpt.data.rooms.materials import Material
 from pcpt.data.rooms.plan import Plan, Slot, rectangle
-from pcpt.data.rooms.things import Part, Thing, moved
+from pcpt.data.rooms.things import Part, Thing, bounds, moved
 
 Rng = np.random.Generator
 THICK = 0.16
@@ -101,7 +101,7 @@ def _dress(
     made = openings.curtains(rng, width, high, low)
     plan.things += moved(made, wall.angle, wall.at(along))
     for one in made:
-        first, last = one.bounds()
+        first, last = bounds([Thing(one.label, one.parts[:1])])  # the cloth without the rod
         if first[2] < 0.5:  # floor-length: nothing may stand in it
             ring = rectangle(first, last, wall.angle, wall.at(along))
             plan.solid.append(ring)
