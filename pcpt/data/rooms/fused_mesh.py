@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcpt.data.rooms.linear import times
-from pcpt.data.rooms.render import View
 from pcpt.data.rooms.scene import Scene, blend, flat_normals, lattice
 from pcpt.geometry.camera import Camera
 
@@ -28,6 +27,15 @@ class FusedMesh:
     faces: np.ndarray
     instance: np.ndarray
     segment: np.ndarray
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a depth camera sees: ``depth`` (h, w) float32, metres, and ``instance`` (h, w) int16,
+    index of the thing or -1."""
+
+    depth: np.ndarray
+    instance: np.ndarray
 
 
 class Fusion:
@@ -72,7 +80,7 @@ class Fusion:
     def add(
         self,
         camera: Camera,
-        view: View,
+        truth: Truth,
         millimetres: np.ndarray,
         color_camera: Camera,
         image: np.ndarray,
@@ -81,7 +89,7 @@ class Fusion:
 
         Args:
             camera: of depth, in the room's axes.
-            view: without noise, of that camera.
+            truth: of that camera.
             millimetres: (h, w) uint16 as measured.
             color_camera: at the same place.
             image: (H, W, 3) uint8.
@@ -93,10 +101,10 @@ class Fusion:
         local, z = local[index], z[index]
         column, row, inside = _pixels(camera, local)
         index, local, z, column, row = (a[inside] for a in (index, local, z, column, row))
-        exact = view.depth[row, column]
+        exact = truth.depth[row, column]
         measured = millimetres[row, column].astype(np.float32) / 1000
         seen = (
-            (view.instance[row, column] == self.instance[index])
+            (truth.instance[row, column] == self.instance[index])
             & (measured > 0)
             & (np.abs(exact - z) < 0.02 + 0.02 * z)
         )

@@ -66,6 +66,10 @@ def walk(rng: np.random.Generator, plan: Plan, count: int) -> np.ndarray:
     width = max(count / 30, 0.6)
     position = _nearest(middle + around * half * reach, cells)
     position = _smooth(_nearest(_smooth(position, width * 1.5), cells), width * 0.5)
+    for _ in range(20):  # the nearest free place may jump across a table: reach over it instead
+        if count < 2 or np.linalg.norm(np.diff(position, axis=0), axis=1).max() < 0.6:
+            break
+        position = _smooth(position, width)
     height = 1.2 + 0.6 * _stretch(_smooth(rng.random((count, 1)), count / 10))
     across = _smooth(rng.normal(0, 0.7, (count, 1)), count / 12) * 2.0
     facing = turn[:, None] + np.pi + across

@@ -10,11 +10,11 @@ import torch
 
 from pcpt.data.ply import write_ply
 from pcpt.data.rooms.config import RoomsConfig
-from pcpt.data.rooms.fused_mesh import FusedMesh, Fusion
+from pcpt.data.rooms.fused_mesh import FusedMesh, Fusion, Truth
 from pcpt.data.rooms.labels import NYU40_OF, raw_id, write_aggregation, write_segments
 from pcpt.data.rooms.path import drifted, walk
 from pcpt.data.rooms.plan import Plan
-from pcpt.data.rooms.render import Renderer, View
+from pcpt.data.rooms.render import Renderer
 from pcpt.data.rooms.room_types import TYPES, furnish
 from pcpt.data.rooms.scene import Scene, flatten
 from pcpt.data.rooms.sensor import ColorCamera, measure_depth
@@ -108,11 +108,19 @@ def write_room(config: RoomsConfig, number: int, folder: Path, name: str) -> Non
 
 @dataclass(frozen=True)
 class Shot:
-    """A frame as recorded, beside the truth."""
+    """A frame as recorded, beside the truth; kept until the mesh is fused, so no more than needed.
 
-    view: View
+    Attributes:
+        quads: those that some ray met.
+        truth: exact depth and what is seen, of the depth camera.
+        color_instance: (H, W) what the colour camera sees.
+        image: (H, W, 3) uint8.
+        millimetres: (h, w) uint16.
+    """
+
     quads: np.ndarray
-    instance: np.ndarray
+    truth: Truth
+    color_instance: np.ndarray
     image: np.ndarray
     millimetres: np.ndarray
 
@@ -145,7 +153,9 @@ def _shoot(rng: np.random.Generator, room: Room, pose: np.ndarray, lens: ColorCa
         color_view, more = room.renderer.look(posed(room.color_camera, pose))
         quads = np.union1d(quads, more)
     image = lens.shoot(rng, color_view.radiance)
-    return Shot(view, quads, color_view.instance, image, measure_depth(rng, view))
+    truth = Truth(view.depth, view.instance.astype(np.int16))
+    seen = color_view.instance.astype(np.int16)
+    return Shot(quads, truth, seen, image, measure_depth(rng, view))
 
 
 def _four(camera: Camera) -> np.ndarray:
@@ -220,8 +230,8 @@ def _write_label_images(room: Room, shots: list[Shot], folder: Path) -> None:
         (folder / kind).mkdir()
     for index, shot in enumerate(shots):
         for kind, image in (
-            ("label-filt", ids[shot.instance]),
-            ("instance-filt", (shot.instance + 1).astype(np.uint16)),
+            ("label-filt", ids[shot.color_instance]),
+            ("instance-filt", (shot.color_instance + 1).astype(np.uint16)),
         ):
             path = folder / kind / f"{index}.png"
             if not cv2.imwrite(str(path), image):

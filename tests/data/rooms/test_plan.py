@@ -67,13 +67,13 @@ def test_the_camera_walks_the_free_floor(kind: str) -> None:
         assert poses[:, 2, 3].min() > 1.15 and poses[:, 2, 3].max() < 1.85
         assert (poses[:, 2, 1] < 0).all()  # y down
         steps = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
-        assert steps.max() < 1.0
+        assert steps.max() < 0.7
         point = poses[:, None, :2, 3] + np.array(
             [(-1e-3, -1e-3), (1e-3, -1e-3), (1e-3, 1e-3), (-1e-3, 1e-3)]
         )
         inside += sum(int(overlaps(p * 1.0, np.array(plan.solid)).any()) for p in _grown(point))
         total += 40
-    assert inside <= 0.05 * total
+    assert inside <= 0.08 * total
 
 
 def _grown(rings: np.ndarray) -> np.ndarray:
