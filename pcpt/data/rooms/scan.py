@@ -95,7 +95,7 @@ def write_room(config: RoomsConfig, number: int, folder: Path, name: str) -> Non
     for frame, pose in zip(views, room.poses):
         fusion.add(
             posed(room.depth_camera, pose),
-            frame.view,
+            frame.truth,
             frame.millimetres,
             posed(room.color_camera, pose),
             frame.image,
