@@ -92,9 +92,12 @@ def linear_miou(
     train: Voxels, test: Voxels, features: str, balanced: bool
 ) -> tuple[float, dict[int, float]]:
     """Mean IoU of logistic regression on ``features``, "colors" or "shape", of another split."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise ValueError("the baselines need pip install scikit-learn") from error
 
     rng = np.random.default_rng(0)
     if balanced:
