@@ -17,4 +17,9 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("kernel_map(Tensor coordinates, Tensor out_coordinates, Tensor offsets) -> (Tensor neighbors, Tensor duplicate)");
   m.def("sparse_conv(Tensor features, Tensor weight, Tensor neighbors, Tensor inverse) -> Tensor");
   m.def("sparse_conv_grad_weight(Tensor features, Tensor grad, Tensor neighbors, Tensor inverse) -> Tensor");
+  m.def("farthest_points(Tensor points, Tensor lengths, Tensor start_index, int num_samples) -> Tensor");
+  m.def("nearest_neighbors(Tensor queries, Tensor query_lengths, Tensor points, Tensor lengths, int k) -> (Tensor index, Tensor squared_distance)");
+  m.def("ball_query(Tensor queries, Tensor query_lengths, Tensor points, Tensor lengths, float radius, int k) -> (Tensor index, Tensor squared_distance)");
+  m.def("segment_sum(Tensor values, Tensor segment_index, int num_segments) -> Tensor");
+  m.def("segment_extreme(Tensor values, Tensor segment_index, int num_segments, bool largest) -> (Tensor out, Tensor row)");
 }

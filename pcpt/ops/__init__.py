@@ -1,18 +1,27 @@
 """Operators: PyTorch references, and compiled kernels where csrc was built."""
 
+from pcpt.ops.ball_query import ball_query
+from pcpt.ops.farthest_points import farthest_points
 from pcpt.ops.kernel_map import kernel_map
 from pcpt.ops.match_points_to_pixels import Correspondences, match_points_to_pixels
+from pcpt.ops.nearest_neighbors import Neighbors, nearest_neighbors
 from pcpt.ops.render_depth import render_depth
 from pcpt.ops.sample_pixels import sample_pixels
+from pcpt.ops.segment_reduce import segment_reduce
 from pcpt.ops.sparse_conv import sparse_conv
 from pcpt.ops.voxelize import voxelize
 
 __all__ = [
     "Correspondences",
+    "Neighbors",
+    "ball_query",
+    "farthest_points",
     "kernel_map",
     "match_points_to_pixels",
+    "nearest_neighbors",
     "render_depth",
     "sample_pixels",
+    "segment_reduce",
     "sparse_conv",
     "voxelize",
 ]
