@@ -40,6 +40,13 @@ class Buffer {
 
 inline int stored_channels(int channels) { return std::max(channels, 3); }
 
+template <typename T>
+inline bool is_finite(const T* point, int channels) {
+  T sum = 0;  // 0 * inf and 0 * nan are nan
+  for (int c = 0; c < channels; ++c) sum += T(0) * point[c];
+  return sum == 0;
+}
+
 // A point as packs hold points: zeros make up three channels, which changes no distance.
 template <typename T>
 inline void pad_point(const T* point, int channels, T* padded) {
@@ -90,9 +97,7 @@ inline std::vector<int32_t> curve_order(const T* points, int64_t count, int chan
   }
   for (int64_t i = 0; i < count; ++i) {
     const T* point = points + i * channels;
-    T sum = 0;  // 0 * inf and 0 * nan are nan
-    for (int c = 0; c < channels; ++c) sum += T(0) * point[c];
-    if (sum != 0) continue;
+    if (!is_finite(point, channels)) continue;
     rows.push_back(static_cast<int32_t>(i));
     for (int axis = 0; axis < axes; ++axis) {
       low[axis] = std::min(low[axis], point[axis]);

@@ -108,12 +108,12 @@ def _reference_sum(values: Tensor, segment_index: Tensor, num_segments: int) -> 
 def _reference_extreme(
     values: Tensor, segment_index: Tensor, num_segments: int, largest: bool
 ) -> tuple[Tensor, Tensor]:
-    """The extremes (S, C) and the first rows that hold them, (S, C) int64, -1 where there is none."""
+    """The extremes (S, C) and the first rows that hold them, (S, C) int32, -1 where there is none."""
     num_rows, channels = values.shape
     out = values.new_zeros(num_segments, channels)
     row = torch.full_like(out, -1, dtype=torch.int64)
     if values.numel() == 0:
-        return out, row
+        return out + values.sum(dim=0), row.int()  # zeros, with the history of the values
     target = segment_index[:, None].expand(-1, channels)
     constant = values.detach()
     extreme = out.scatter_reduce(
@@ -123,7 +123,7 @@ def _reference_extreme(
     number = torch.arange(num_rows, device=values.device)[:, None]
     number = torch.where(holds, number, num_rows)
     row = row.scatter_reduce(0, target, number, "amin", include_self=False)
-    return torch.where(row < 0, out, values.gather(0, row.clamp(min=0))), row
+    return torch.where(row < 0, out, values.gather(0, row.clamp(min=0))), row.int()
 
 
 if COMPILED:
@@ -137,7 +137,7 @@ if COMPILED:
         values: Tensor, segment_index: Tensor, num_segments: int, largest: bool
     ) -> tuple[Tensor, Tensor]:
         shape = (num_segments, values.shape[1])
-        return values.new_empty(shape), segment_index.new_empty(shape)
+        return values.new_empty(shape), values.new_empty(shape, dtype=torch.int32)
 
     def _setup_sum(ctx: Any, inputs: tuple, output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
@@ -154,7 +154,7 @@ if COMPILED:
     def _backward_extreme(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         (row,) = ctx.saved_tensors
         # What empty segments got goes to a row beyond the last. No other row is met twice.
-        target = torch.where(row < 0, ctx.num_rows, row)
+        target = torch.where(row < 0, ctx.num_rows, row).long()
         grad_values = grad.new_zeros(ctx.num_rows + 1, grad.shape[1]).scatter(0, target, grad)
         return grad_values[: ctx.num_rows], None, None, None
 
