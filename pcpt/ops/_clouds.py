@@ -1,4 +1,4 @@
-"""What the operators on batches of clouds share: argument checks, and distances summed in one order."""
+"""What the operators on batches of clouds share: argument checks, and one way to sum distances."""
 
 import torch
 from torch import Tensor
@@ -71,13 +71,13 @@ def check_pair(
             f"queries are {queries.dtype} on {queries.device}, points {points.dtype} on "
             f"{points.device}; give both one dtype and device"
         )
+    check_count(queries.shape[:2].numel() * k, "the neighbors")  # before anything is copied
     queries, points = check_cloud(queries, "queries"), check_cloud(points, "points")
     if queries.shape[0] != points.shape[0] or queries.shape[2] != points.shape[2]:
         raise ValueError(
             f"queries are {tuple(queries.shape)} and points {tuple(points.shape)}; expected "
             "(B, M, C) and (B, N, C) of one B and C"
         )
-    check_count(queries.shape[0] * queries.shape[1] * k, "the neighbors")
     query_lengths = check_lengths(query_lengths, queries, "query_lengths")
     return queries, query_lengths, points, check_lengths(lengths, points, "lengths")
 

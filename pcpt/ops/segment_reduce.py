@@ -100,15 +100,17 @@ def _check(values: Tensor, segment_index: Tensor, num_segments: int, reduce: str
 
 
 def _reference_sum(values: Tensor, segment_index: Tensor, num_segments: int) -> Tensor:
-    out = values.new_zeros(num_segments, values.shape[1])
-    # Not index_add_, which on CUDA adds in any order.
-    return out.index_put((segment_index,), values, accumulate=True)
+    if values.numel() == 0:
+        return values.new_zeros(num_segments, values.shape[1]) + values.sum(dim=0)
+    # What embedding does backward: unlike index_add and index_put it adds in a fixed order,
+    # whatever the device and the number of threads.
+    return torch.ops.aten.embedding_dense_backward(values, segment_index, num_segments, -1, False)
 
 
 def _reference_extreme(
     values: Tensor, segment_index: Tensor, num_segments: int, largest: bool
 ) -> tuple[Tensor, Tensor]:
-    """The extremes (S, C) and the first rows that hold them, (S, C) int32, -1 where there is none."""
+    """Extremes (S, C) and the first rows that hold them, (S, C) int32, -1 where there is none."""
     num_rows, channels = values.shape
     out = values.new_zeros(num_segments, channels)
     row = torch.full_like(out, -1, dtype=torch.int64)
