@@ -15,8 +15,10 @@ using pcpt::Tensor;
 using pcpt::WarpList;
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;
-constexpr int QUERIES = 4;                 // of a warp, that share the points in shared memory
-constexpr int PAIR = 64;                   // points compared at once, two a lane
+// Queries of a warp that share the points in shared memory: fewer where a list takes more registers.
+template <int SLOTS>
+constexpr int QUERIES = 4 / SLOTS;
+constexpr int PAIR = 64;                    // points compared at once, two a lane
 constexpr int64_t MIN_CURVE_POINTS = 4096;  // from here on boxes are worth sorting for
 constexpr int64_t MIN_CURVE_QUERIES = 64;
 constexpr int64_t CURVE_CHANNELS = 3;
@@ -43,23 +45,25 @@ __device__ void write_list(const Problem<T>& problem, int64_t cloud, int32_t que
   }
 }
 
-// A block takes WARPS x QUERIES queries past tiles of points, DEPTH channels at a time. More channels
+// A block takes some queries a warp past tiles of points, DEPTH channels at a time. More channels
 // than DEPTH are only allowed where a tile is one PAIR.
 template <typename T, int SLOTS, int DEPTH, int TILE>
 __global__ void __launch_bounds__(THREADS) search_tiles(Problem<T> problem) {
+  constexpr int NUM = QUERIES<SLOTS>;
   __shared__ T point[DEPTH][TILE];
-  __shared__ T query[DEPTH][WARPS * QUERIES];
+  __shared__ T query[DEPTH][WARPS * NUM];
   const int64_t cloud = blockIdx.y;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, channels = problem.channels;
   const int32_t length = static_cast<int32_t>(problem.lengths[cloud]);
   const int32_t num_queries = static_cast<int32_t>(problem.query_lengths[cloud]);
-  const int32_t first = blockIdx.x * WARPS * QUERIES;
+  const int32_t first = blockIdx.x * WARPS * NUM;
   const T* points = problem.points + cloud * problem.num_points * channels;
   const T* queries = problem.queries + cloud * problem.num_queries * channels;
-  WarpList<T, SLOTS> list[QUERIES] = {WarpList<T, SLOTS>(problem.k), WarpList<T, SLOTS>(problem.k),
-                                      WarpList<T, SLOTS>(problem.k), WarpList<T, SLOTS>(problem.k)};
+  WarpList<T, SLOTS> list[NUM];
+#pragma unroll
+  for (int q = 0; q < NUM; ++q) list[q].clear(problem.k);
   for (int32_t tile = 0; tile < length; tile += TILE) {
-    T sum[QUERIES][2] = {};
+    T sum[NUM][2] = {};
     for (int begin = 0; begin < channels; begin += DEPTH) {
       const int depth = channels - begin < DEPTH ? channels - begin : DEPTH;
       __syncthreads();
@@ -69,7 +73,7 @@ __global__ void __launch_bounds__(THREADS) search_tiles(Problem<T> problem) {
             row < length ? points[int64_t(row) * channels + begin + i % depth] : T(0);
       }
       if (tile == 0 || channels > DEPTH) {
-        for (int i = threadIdx.x; i < WARPS * QUERIES * depth; i += THREADS) {
+        for (int i = threadIdx.x; i < WARPS * NUM * depth; i += THREADS) {
           const int32_t row = first + i / depth;
           query[i % depth][i / depth] =
               row < num_queries ? queries[int64_t(row) * channels + begin + i % depth] : T(0);
@@ -80,8 +84,8 @@ __global__ void __launch_bounds__(THREADS) search_tiles(Problem<T> problem) {
         for (int c = 0; c < depth; ++c) {
           const T near[2] = {point[c][part + lane], point[c][part + 32 + lane]};
 #pragma unroll
-          for (int q = 0; q < QUERIES; ++q) {
-            const T at = query[c][warp * QUERIES + q];
+          for (int q = 0; q < NUM; ++q) {
+            const T at = query[c][warp * NUM + q];
 #pragma unroll
             for (int half = 0; half < 2; ++half)
               sum[q][half] += (at - near[half]) * (at - near[half]);
@@ -89,7 +93,7 @@ __global__ void __launch_bounds__(THREADS) search_tiles(Problem<T> problem) {
         }
         if (begin + depth < channels) continue;
 #pragma unroll
-        for (int q = 0; q < QUERIES; ++q) {
+        for (int q = 0; q < NUM; ++q) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int32_t row = tile + part + half * 32 + lane;
@@ -101,8 +105,8 @@ __global__ void __launch_bounds__(THREADS) search_tiles(Problem<T> problem) {
     }
   }
 #pragma unroll
-  for (int q = 0; q < QUERIES; ++q) {
-    const int32_t row = first + warp * QUERIES + q;
+  for (int q = 0; q < NUM; ++q) {
+    const int32_t row = first + warp * NUM + q;
     if (row < num_queries) write_list(problem, cloud, row, list[q]);
   }
 }
@@ -148,7 +152,8 @@ __global__ void __launch_bounds__(THREADS) search_curve(Problem<T> problem, pcpt
   if (row >= problem.query_lengths[cloud]) return;
   const pcpt::Curve<T> curve = curves.cloud(cloud);
   const T* query = problem.queries + (cloud * problem.num_queries + row) * problem.channels;
-  WarpList<T, SLOTS> list(problem.k);
+  WarpList<T, SLOTS> list;
+  list.clear(problem.k);
   // The large box nearest to the query first: it sets how far to look.
   Ranked<T> best{pcpt::infinity<T>(), INT32_MAX};
   for (int32_t large = lane; large < curve.num_large; large += 32) {
@@ -193,7 +198,7 @@ void launch_search(const pcpt::Launch& launch, const Problem<T>& problem, int64_
                 sorted->curve);
     return;
   }
-  const dim3 blocks(pcpt::blocks_for(problem.num_queries, WARPS * QUERIES), num_clouds);
+  const dim3 blocks(pcpt::blocks_for(problem.num_queries, WARPS * QUERIES<SLOTS>), num_clouds);
   if (problem.channels <= 4)
     PCPT_LAUNCH((search_tiles<T, SLOTS, 4, 256>), blocks, THREADS, 0, launch.stream(), problem);
   else

@@ -77,7 +77,9 @@ __device__ __forceinline__ Ranked<T> warp_first(Ranked<T> best) {
 template <typename T, int SLOTS>
 class WarpList {
  public:
-  __device__ explicit WarpList(int k) : k_(k) {
+  __device__ void clear(int k) {
+    k_ = k;
+#pragma unroll
     for (int i = 0; i < SLOTS; ++i) entry_[i] = {infinity<T>(), -1};
     update_last();
   }

@@ -53,7 +53,7 @@ def test_kernel_equals_reference(
     for seed in range(10 * part, 10 * part + 10):
         draw = random.Random(seed)
         num_clouds, num_points = draw.choice([0, 1, 2, 3]), draw.choice(SIZES)
-        num_queries = draw.choice([0, 1, 5, 33, 70])
+        num_queries = draw.choice([0, 1, 5, 33, 40])
         channels = draw.choice([1, 2, 3, 3, 3, 4, 7, 13, 33, 96])
         points = odd_clouds(draw, num_clouds, num_points, channels)
         queries = odd_clouds(draw, num_clouds, num_queries, channels).to(points.dtype)
@@ -78,7 +78,7 @@ def test_kernel_equals_reference(
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
 @pytest.mark.parametrize(
     "num_queries, num_points, channels",
-    [(40, 1023, 64), (40, 9001, 3), (5000, 300, 3), (3, 20011, 2)],
+    [(40, 1023, 64), (40, 9001, 3), (4200, 40, 3), (3, 20011, 2)],
 )
 def test_large_inputs_equal_reference(
     device: torch.device,
@@ -127,7 +127,7 @@ def test_what_is_not_finite_has_no_neighbors(device: torch.device, path: str) ->
 
 def test_threads_strides_and_half_precision_do_not_matter(path: str) -> None:
     generator = torch.Generator().manual_seed(0)
-    points = torch.randn(3, 3, 500, generator=generator).half().mT
+    points = torch.randn(3, 3, 200, generator=generator).half().mT
     expected = nearest_neighbors(points.float().contiguous(), points.float().contiguous(), 8)
     assert expected.squared_distance.dtype == torch.float32
     threads = torch.get_num_threads()
