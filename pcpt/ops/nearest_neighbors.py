@@ -20,7 +20,7 @@ class Neighbors(NamedTuple):
             inf where there are fewer.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     squared_distance: Tensor
 
 

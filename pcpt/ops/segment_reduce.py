@@ -52,17 +52,18 @@ def segment_reduce(
         rows, index = rows.index_select(0, kept), index[kept]
     if rows.dtype != torch.float64:
         rows = rows.float()
+    rows = rows.contiguous()
     if reduce in ("sum", "mean"):
-        covered = has_kernel("segment_sum", rows)
-        operator = torch.ops.pcpt.segment_sum if covered else _reference_sum
-        out = operator(rows.contiguous(), index, num_segments)
+        kernel = has_kernel("segment_sum", rows)
+        add_up = torch.ops.pcpt.segment_sum if kernel else _reference_sum
+        out = add_up(rows, index, num_segments)
         if reduce == "mean":
             count = torch.bincount(index, minlength=num_segments).clamp(min=1)
             out = out / count[:, None].to(out.dtype)
     else:
-        covered = has_kernel("segment_extreme", rows)
-        operator = torch.ops.pcpt.segment_extreme if covered else _reference_extreme
-        out = operator(rows.contiguous(), index, num_segments, reduce == "max")[0]
+        kernel = has_kernel("segment_extreme", rows)
+        select = torch.ops.pcpt.segment_extreme if kernel else _reference_extreme
+        out = select(rows, index, num_segments, reduce == "max")[0]
     return out.to(values.dtype).reshape(num_segments, *shape)
 
 

@@ -186,12 +186,12 @@ def test_empty_inputs(
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
 def test_100_iterations_do_not_leak() -> None:
-    values = torch.randn(20_000, 33, requires_grad=True)
-    index = torch.randint(3_000, (20_000,))
+    values = torch.randn(2_000, 33, requires_grad=True)
+    index = torch.randint(300, (2_000,))
 
     def step() -> None:
         for reduce in REDUCTIONS:
-            segment_reduce(values, index, 3_000, reduce).square().sum().backward()
+            segment_reduce(values, index, 300, reduce).square().sum().backward()
             values.grad = None
 
     for _ in range(10):
@@ -201,7 +201,7 @@ def test_100_iterations_do_not_leak() -> None:
     for _ in range(100):
         step()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 20_000, f"{grown} KB more after 100 iterations; one gradient has 2,600"
+    assert grown < 15_000, f"{grown} KB more after 100 iterations; 100 gradients have 26,000"
 
 
 @pytest.mark.parametrize(
