@@ -1,7 +1,9 @@
 """Both ways of computing, for every operator's tests."""
 
+import gc
 import os
 import random
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,3 +72,21 @@ def odd_clouds() -> Callable[..., Tensor]:
         return points
 
     return make
+
+
+@pytest.fixture
+def grown() -> Callable[[Callable[[], Any]], int]:
+    """Kilobytes that the process grows by when a step runs 100 times."""
+    if os.environ.get("PCPT_EMULATE_CUDA") == "1":
+        pytest.skip("the emulator is too slow")
+
+    def measure(step: Callable[[], Any]) -> int:
+        for _ in range(10):
+            step()
+        gc.collect()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(100):
+            step()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    return measure

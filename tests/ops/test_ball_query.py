@@ -163,3 +163,9 @@ def test_opcheck() -> None:
     arguments = torch.randn(2, 40, 3), torch.tensor([40, 3]), torch.randn(2, 33, 3)
     arguments = (*arguments, torch.tensor([33, 7]), 0.8, 9)
     torch.library.opcheck(torch.ops.pcpt.ball_query.default, arguments)
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_100_iterations_do_not_leak(grown: Callable[..., int]) -> None:
+    points = torch.randn(1, 4200, 3)
+    assert grown(lambda: ball_query(points[:, :200], points, 0.3, 32)) < 6_000  # KB

@@ -169,3 +169,9 @@ def test_opcheck() -> None:
 def test_points_may_require_a_gradient(path: str) -> None:
     points = torch.randn(1, 20, 3, requires_grad=True)
     assert not farthest_points(points, 4).requires_grad
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_100_iterations_do_not_leak(grown: Callable[..., int]) -> None:
+    points = torch.randn(4, 500, 3)
+    assert grown(lambda: farthest_points(points, 20)) < 4_000  # KB

@@ -193,3 +193,9 @@ def test_gradients_by_gathering(path: str) -> None:
     cloud = torch.arange(2)[:, None, None]
     again = (points[:, :, None] - points[cloud, index]).square().sum(-1)
     assert torch.equal(again, squared_distance) and again.requires_grad
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_100_iterations_do_not_leak(grown: Callable[..., int]) -> None:
+    points = torch.randn(2, 300, 3)
+    assert grown(lambda: nearest_neighbors(points[:, :150], points, 20)) < 5_000  # KB
