@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 # Spinning OpenMP threads cost up to ten times on shared cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo demo-control test lint clean
+.PHONY: demo demo-control test test-sanitized test-cuda-emulated lint clean
 demo: $(READY)
 	$(BIN)/python tools/train.py configs/demo.yaml --resume auto
 	$(BIN)/python tools/export.py runs/demo runs/demo/export
@@ -19,6 +19,18 @@ demo-control: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
+
+# The tests of the native code once more, on CPU kernels built with address and undefined-behaviour
+# sanitizers, and on the CUDA kernels in an emulator on the CPU (tests/cuda_emulator), sanitized too.
+SANITIZER = LD_PRELOAD="$$(g++ -print-file-name=libasan.so):$$(g++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
+test-sanitized: $(READY)
+	PCPT_DEBUG=1 PCPT_CUDA=0 $(BIN)/python setup.py -q build_ext --build-temp build/debug --build-lib build/debug_lib
+	$(SANITIZER) PCPT_TEST_EXTENSION=build/debug_lib/pcpt/_C.abi3.so $(BIN)/python -m pytest -n auto -m "not slow" tests/ops tests/sparse
+
+test-cuda-emulated: $(READY)
+	$(SANITIZER) PCPT_DEBUG=1 PCPT_EMULATE_CUDA=1 $(BIN)/python -m pytest -n auto -m "not slow" tests/ops
 
 lint: $(READY)
 	$(BIN)/ruff check .

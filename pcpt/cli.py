@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from pcpt._process import keep_freed_memory  # before torch, see there
@@ -13,7 +14,9 @@ from pcpt._process import keep_freed_memory  # before torch, see there
 import torch
 
 from pcpt import __version__
+from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
+from pcpt.doctor import examine, open_scan, write_doctor_report
 from pcpt.engine.evaluation import print_summary, report_runs
 from pcpt.engine.export import export_student
 from pcpt.engine.run import dry_run
@@ -108,11 +111,38 @@ def visualize(arguments: Sequence[str]) -> int:
     return 0
 
 
+def doctor(arguments: Sequence[str]) -> int:
+    """Says whether a scan's poses, depth, colour and intrinsics fit together, and what mends it.
+
+    Ends with 0 for a healthy scan and 1 for any other.
+    """
+    parser = argparse.ArgumentParser(
+        prog="pcpt doctor", description="Looks for what is wrong with a scan."
+    )
+    parser.add_argument("scan", metavar="SCAN", help="a folder or file that a data source reads")
+    parser.add_argument(
+        "options", nargs="*", metavar="key=value", help="of the source, such as color_camera=FILE"
+    )
+    parser.add_argument("--source", default="", help="data source; found from the files by default")
+    parser.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    parser.add_argument("--report", metavar="FOLDER", help="write a page with pictures there")
+    options = parser.parse_intermixed_args(arguments)
+    examination = examine(lambda: open_scan(options.scan, options.source, options.options))
+    diagnosis = examination.diagnosis
+    print(diagnosis.to_json() if options.json else diagnosis.text())
+    if options.report:
+        path = write_doctor_report(options.report, Path(options.scan).name, examination)
+        print(f"report: {path}", file=sys.stderr)
+    return 0 if diagnosis.healthy else 1
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "test": test,
     "visualize": visualize,
     "export": export,
+    "doctor": doctor,
+    "benchmark": benchmark,
 }
 
 

@@ -11,12 +11,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "parallel.h"
+#include "sparse_conv.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define PCPT_X86 1
@@ -25,6 +27,7 @@
 
 namespace {
 
+using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 template <typename T>
@@ -90,42 +93,15 @@ const Gemm<T>& gemm() {
   return best;
 }
 
-// Sizes of the pieces of work. SEGMENT and CHUNK set the order in which a weight gradient is summed;
-// the others change no result, so they may follow the number of threads.
-constexpr int64_t SEGMENT = 2048;  // fewest output rows summed apart,
-constexpr int64_t SEGMENTS = 16;   // in at most so many sums
-constexpr int64_t CHUNK = 64;      // pairs summed in registers before they are added to memory
-constexpr int64_t ROWS = 1024;     // most output rows that share a transposed tap
-constexpr int64_t BLOCK = 512;     // output rows that stay in the cache while all taps pass
-constexpr int64_t PANEL = 64;      // output columns of a task: a multiple of every vector length
-constexpr int64_t BAND = 64;       // input channels of a task of the weight gradient
-constexpr int64_t SLACK = 16;      // room that find_pairs needs beyond its pairs
+using pcpt::Cut;
+using pcpt::fair_size;
+using pcpt::round_up;
 
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-// Cuts `total` into equal pieces of at most `most`, rounded up to a multiple; the last may be
-// shorter, and nothing is one piece of length 0.
-struct Cut {
-  int64_t total, size, count;
-
-  Cut(int64_t total, int64_t most, int64_t multiple = 1) : total(total) {
-    const int64_t least = std::max<int64_t>(1, (total + most - 1) / most);
-    size = std::max(multiple, round_up((total + least - 1) / least, multiple));
-    count = std::max<int64_t>(1, (total + size - 1) / size);
-  }
-  int64_t begin(int64_t piece) const { return piece * size; }
-  int64_t length(int64_t piece) const { return std::min(size, total - piece * size); }
-};
-
-// Size of the pieces of `total` that gives every thread a few tasks, of which there are `others` for
-// each piece.
-int64_t fair_size(int64_t total, int64_t others, int64_t least, int64_t most) {
-  const int64_t threads = torch::stable::get_num_threads();
-  const int64_t tasks = threads > 1 ? 3 * threads : 1;
-  return std::clamp(total * others / tasks, least, most);
-}
+constexpr int64_t CHUNK = 64;   // pairs summed in registers before they are added to memory
+constexpr int64_t ROWS = 1024;  // most output rows that share a transposed tap
+constexpr int64_t BLOCK = 512;  // output rows that stay in the cache while all taps pass
+constexpr int64_t PANEL = 64;   // output columns of a task: a multiple of every vector length
+constexpr int64_t BAND = 64;    // input channels of a task of the weight gradient
 
 // Weights of one tap for some output columns, as (depth, width) rows of whole vectors.
 template <typename T>
@@ -178,7 +154,7 @@ void convolve(const Tensor& features, const Tensor& weight, const Tensor& neighb
     const int64_t ld = wide == width ? columns : width;
     for (int64_t r = 0; r < rows; ++r) std::fill_n(sums + r * ld, width, T(0));
 
-    int32_t in_rows[ROWS + SLACK], out_rows[ROWS + SLACK];
+    int32_t in_rows[ROWS + pcpt::FIND_SLACK], out_rows[ROWS + pcpt::FIND_SLACK];
     for (int64_t k = 0; k < volume; ++k) {
       const int64_t pairs =
           g.find_pairs(table + k * num_out + first, rows, num_in, 0, in_rows, out_rows);
@@ -218,7 +194,7 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
     grad_data = padded.data();
   }
   // Each segment of rows has a sum of its own; a single one is summed in place.
-  const Cut segments(num_out, std::max(SEGMENT, (num_out + SEGMENTS - 1) / SEGMENTS));
+  const Cut segments = pcpt::segments_of(num_out);
   const Cut panels(ld, PANEL, g.lanes);
   const Cut bands(channels, fair_size(channels, segments.count * panels.count, BAND / 4, BAND));
   const int64_t size = volume * channels * ld;
@@ -237,7 +213,7 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
       for (int64_t r = 0; r < rows; ++r)
         std::fill_n(corner + (k * channels + r) * ld, width, T(0));
 
-    int32_t in_rows[BLOCK + SLACK], out_rows[BLOCK + SLACK];
+    int32_t in_rows[BLOCK + pcpt::FIND_SLACK], out_rows[BLOCK + pcpt::FIND_SLACK];
     for (int64_t first = begin; first < end; first += BLOCK) {
       for (int64_t k = 0; k < volume; ++k) {  // all taps of a block: its rows are in the cache
         const int64_t pairs = g.find_pairs(table + k * num_out + first,
@@ -262,15 +238,36 @@ void sum_outer_products(const Tensor& features, const Tensor& grad, const Tensor
   });
 }
 
+}  // namespace
+
+int64_t pcpt::find_pairs(const int32_t* neighbors, int64_t count, int64_t num_in, int64_t first_out,
+                         int32_t* in, int32_t* out) {
+  return gemm<float>().find_pairs(neighbors, count, num_in, first_out, in, out);
+}
+
+void pcpt::convolve_float(const Tensor& features, const Tensor& weight, const Tensor& neighbors,
+                          Tensor& out) {
+  convolve<float>(features, weight, neighbors, out);
+}
+
+void pcpt::sum_outer_products_float(const Tensor& features, const Tensor& grad,
+                                    const Tensor& neighbors, Tensor& out) {
+  sum_outer_products<float>(features, grad, neighbors, out);
+}
+
+namespace {
+
 void check(const Tensor& features, const Tensor& other, const Tensor& neighbors) {
   STD_TORCH_CHECK(features.dim() == 2 && neighbors.dim() == 2 &&
                       features.scalar_type() == other.scalar_type() &&
-                      neighbors.scalar_type() == torch::headeronly::ScalarType::Int,
+                      neighbors.scalar_type() == ScalarType::Int,
                   "sparse_conv takes matrices of one floating type and an int32 table");
 }
 
 Tensor sparse_conv_cpu(const Tensor& features, const Tensor& weight, const Tensor& neighbors,
-                       const Tensor& /*inverse: for the gradient*/) {
+                       const Tensor& /*inverse: for the gradient*/,
+                       const std::optional<Tensor>& /*plan: for CUDA*/,
+                       const std::optional<Tensor>& /*inverse_plan*/) {
   check(features, weight, neighbors);
   STD_TORCH_CHECK(weight.dim() == 3 && weight.size(0) == neighbors.size(0) &&
                       weight.size(1) == features.size(1),
@@ -278,6 +275,10 @@ Tensor sparse_conv_cpu(const Tensor& features, const Tensor& weight, const Tenso
   const Tensor in = torch::stable::contiguous(features);
   const Tensor table = torch::stable::contiguous(neighbors);
   Tensor out = torch::stable::new_empty(features, {table.size(1), weight.size(2)});
+  if (in.scalar_type() == ScalarType::BFloat16) {
+    pcpt::convolve_bf16(in, weight, table, out);
+    return out;
+  }
   THO_DISPATCH_V2(in.scalar_type(), "sparse_conv", AT_WRAP([&] {
                     convolve<scalar_t>(in, weight, table, out);
                   }),
@@ -287,7 +288,9 @@ Tensor sparse_conv_cpu(const Tensor& features, const Tensor& weight, const Tenso
 
 Tensor sparse_conv_grad_weight_cpu(const Tensor& features, const Tensor& grad,
                                    const Tensor& neighbors,
-                                   const Tensor& /*inverse: for the gradient*/) {
+                                   const Tensor& /*inverse: for the gradient*/,
+                                   const std::optional<Tensor>& /*plan: for CUDA*/,
+                                   const std::optional<Tensor>& /*inverse_plan*/) {
   check(features, grad, neighbors);
   STD_TORCH_CHECK(grad.dim() == 2 && grad.size(0) == neighbors.size(1),
                   "sparse_conv_grad_weight: grad must be (N_out, C_out)");
@@ -295,6 +298,10 @@ Tensor sparse_conv_grad_weight_cpu(const Tensor& features, const Tensor& grad,
   const Tensor grads = torch::stable::contiguous(grad);
   const Tensor table = torch::stable::contiguous(neighbors);
   Tensor out = torch::stable::new_empty(features, {table.size(0), in.size(1), grads.size(1)});
+  if (in.scalar_type() == ScalarType::BFloat16) {
+    pcpt::sum_outer_products_bf16(in, grads, table, out);
+    return out;
+  }
   THO_DISPATCH_V2(in.scalar_type(), "sparse_conv_grad_weight", AT_WRAP([&] {
                     sum_outer_products<scalar_t>(in, grads, table, out);
                   }),

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from pcpt import registry
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.scene import SceneSet
 from pcpt.data.skips import SkipLog, first_valid
 from pcpt.data.transforms import (
     AugmentConfig,
@@ -96,7 +97,13 @@ class PosedFrames(Dataset[Batch]):
         self.split = split
         self.seed = seed
         source = config.source
-        self.scans: list[Scan] = registry.get("datasets", source.name)(source).open()
+        opened = registry.get("datasets", source.name)(source).open()
+        if isinstance(opened, SceneSet):
+            raise ValueError(
+                f"data source {source.name!r} holds labelled scenes, not posed frames; give "
+                "data.source.name a source of frames"
+            )
+        self.scans: list[Scan] = opened
         self.names = [split_names(scan, split, config.held_out) for scan in self.scans]
         self.ends = np.cumsum([len(names) for names in self.names]).tolist()
         if not self.ends or self.ends[-1] == 0:
@@ -131,7 +138,8 @@ class PosedFrames(Dataset[Batch]):
         return frame
 
     def _load(self, index: int, skipped: list[tuple[str, str]]) -> tuple[Scan, int, Frame]:
-        """The frame at ``index``, or the next whole one of its scan."""
+        """The frame at ``index``, or the next whole one of its scan; past a broken image that is a
+        scan of its own, that of the next scan."""
         which = bisect.bisect_right(self.ends, index)
         scan, names = self.scans[which], self.names[which]
         start = index - (self.ends[which - 1] if which else 0)
@@ -140,6 +148,8 @@ class PosedFrames(Dataset[Batch]):
                 return scan, position, self._read(scan, names[position])
             except BrokenFrame as error:
                 skipped.append((scan.name, str(error)))
+        if len(names) == 1 and len(skipped) < len(self):
+            return self._load((index + 1) % len(self), skipped)
         raise ValueError(
             f"scan {scan.name}: none of the {len(names)} frames of split {self.split!r} can be "
             f"used; the first is refused because of {skipped[0][1]}. Mend the scan or take it out "
@@ -149,11 +159,19 @@ class PosedFrames(Dataset[Batch]):
     def check(self, skips: SkipLog) -> None:
         """Loads one frame of every scan, so that a scan without any is found before a run begins.
 
+        Of scans of a single frame, as sets of images make, some may be broken like other frames.
+
         Raises:
-            ValueError: no frame of a scan can be used.
+            ValueError: no frame of a scan can be used, or of all scans of single frames.
         """
+        usable = 0
         for scan in self.scans:
-            first_valid(scan, skips)
+            try:
+                first_valid(scan, skips)
+                usable += 1
+            except ValueError:
+                if len(scan.names) > 1 or (usable == 0 and scan is self.scans[-1]):
+                    raise
 
     def _neighbours(self, scan: Scan, position: int, skipped: list[tuple[str, str]]) -> list[Frame]:
         """The further frames that are fused with the one at ``position`` of the split."""

@@ -7,16 +7,35 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pcpt.data.frame import BrokenFrame
+from pcpt.data.frame import LostPose
 from pcpt.geometry.camera import Camera
 
 # Principal points of real cameras lie near the middle. One that is further off than this share of
 # the image means that the intrinsics were written for another resolution.
 CENTRE_TOLERANCE = 0.2
+MAX_MATRIX_BYTES = 1 << 16
 
 
-def expand_roots(source: str, roots: Sequence[str]) -> list[Path]:
+class WrongIntrinsics(ValueError):
+    """Intrinsics whose principal point lies far from the middle of the images.
+
+    Attributes:
+        intrinsics: (3, 3).
+        size: (height, width) of the images.
+    """
+
+    def __init__(self, message: str, intrinsics: Tensor, size: tuple[int, int]) -> None:
+        super().__init__(message)
+        self.intrinsics, self.size = intrinsics, size
+
+
+def expand_roots(source: str, roots: Sequence[str], *, suffix: str = "") -> list[Path]:
     """The folders that the config key ``roots`` names: each a path or a glob, ``~`` allowed.
+
+    Args:
+        source: its name, for messages.
+        roots: as in the config.
+        suffix: of files that are taken too, such as ".sens"; empty takes folders alone.
 
     Returns:
         Folders without repetition, in the order of ``roots``, matches of a glob sorted.
@@ -31,10 +50,13 @@ def expand_roots(source: str, roots: Sequence[str]) -> list[Path]:
     for root in roots:
         pattern = str(Path(root).expanduser())
         found = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
-        matches = [path for path in found if path.is_dir()]
+        matches = [
+            path for path in found if path.is_dir() or (suffix and path.name.endswith(suffix))
+        ]
         if not matches:
+            wanted = f"folder or {suffix} file" if suffix else "folder"
             raise FileNotFoundError(
-                f"{source}: roots holds {root!r}, which matches no folder; relative paths start "
+                f"{source}: roots holds {root!r}, which matches no {wanted}; relative paths start "
                 f"at {Path.cwd()}"
             )
         folders.update(dict.fromkeys(matches))
@@ -92,18 +114,25 @@ def read_numbers(path: Path) -> list[float]:
     return numbers
 
 
+def _read_matrix(path: Path) -> list[float]:
+    """``read_numbers`` of a file that holds one matrix, looked at before it is read."""
+    if path.is_file() and path.stat().st_size > MAX_MATRIX_BYTES:
+        raise ValueError(f"{path} is of {path.stat().st_size} bytes, expected one small matrix")
+    return read_numbers(path)
+
+
 def read_pose(path: Path) -> Tensor:
     """A 4x4 matrix of a text file, row by row: (4, 4) float64, whatever its values.
 
     Raises:
-        BrokenFrame: missing, or not 16 numbers.
+        LostPose: missing, or not 16 numbers.
     """
     try:
-        numbers = read_numbers(path)
+        numbers = _read_matrix(path)
     except (FileNotFoundError, ValueError) as error:
-        raise BrokenFrame(f"pose {error}") from error
+        raise LostPose(f"pose {error}") from error
     if len(numbers) != 16:
-        raise BrokenFrame(f"pose {path} holds {len(numbers)} numbers, expected 4x4")
+        raise LostPose(f"pose {path} holds {len(numbers)} numbers, expected 4x4")
     return torch.tensor(numbers, dtype=torch.float64).reshape(4, 4)
 
 
@@ -119,7 +148,7 @@ def read_intrinsics(path: Path) -> Tensor:
             f"intrinsics {path} does not exist; put the camera's 3x3 matrix there (fx 0 cx / "
             "0 fy cy / 0 0 1, in pixels)"
         )
-    numbers = read_numbers(path)
+    numbers = _read_matrix(path)
     side = {9: 3, 16: 4}.get(len(numbers))
     if side is None:
         raise ValueError(f"intrinsics {path} holds {len(numbers)} numbers, expected 3x3 or 4x4")
@@ -135,7 +164,7 @@ def pinhole(intrinsics: Tensor, size: tuple[int, int], origin: str) -> Camera:
         origin: the file, for messages.
 
     Raises:
-        ValueError: intrinsics that cannot be, or not of images of that size.
+        ValueError: intrinsics that cannot be; WrongIntrinsics: not of images of that size.
     """
     height, width = size
     try:
@@ -145,8 +174,10 @@ def pinhole(intrinsics: Tensor, size: tuple[int, int], origin: str) -> Camera:
     centre_u, centre_v = float(intrinsics[0, 2]), float(intrinsics[1, 2])
     off = max(abs(centre_u / width - 0.5), abs(centre_v / height - 0.5))
     if off > CENTRE_TOLERANCE:
-        raise ValueError(
+        raise WrongIntrinsics(
             f"intrinsics {origin} have their centre at ({centre_u:g}, {centre_v:g}), but images "
-            f"are {width}x{height}: they were written for another size; scale them or re-export"
+            f"are {width}x{height}: they were written for another size; scale them or re-export",
+            intrinsics,
+            size,
         )
     return camera

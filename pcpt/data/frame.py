@@ -18,6 +18,10 @@ class BrokenFrame(Exception):
     """
 
 
+class LostPose(BrokenFrame):
+    """A frame without a usable pose: missing, not finite, or no rigid motion."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One posed RGB-D image; colour and depth are two cameras, which may coincide.

@@ -5,9 +5,11 @@ Pillow rather than OpenCV: it gives the size from the header alone, reports trun
 turn images by their EXIF orientation (intrinsics belong to the pixels as they are stored).
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,23 @@ from pcpt.data.frame import BrokenFrame
 MAX_PIXELS = 1 << 26  # 67 million: a larger header is an accident or a decompression bomb
 DEPTH_MODES = ("I;16", "I;16B", "I")  # what Pillow versions call 16-bit greyscale
 COLOR_MODES = ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr")
+COLOR_FORMATS, DEPTH_FORMATS = ("PNG", "JPEG"), ("PNG",)
 SATURATED = 65535  # written by several scanners for "no measurement"
+
+
+class WrongSize(BrokenFrame):
+    """An image of another size than its camera's.
+
+    Attributes:
+        found, expected: (height, width) of the image, and of its camera.
+    """
+
+    def __init__(self, label: str, found: tuple[int, int], expected: tuple[int, int]) -> None:
+        super().__init__(
+            f"{label} is {found[1]}x{found[0]}, its camera is for {expected[1]}x{expected[0]}; "
+            "re-export the image or correct the camera"
+        )
+        self.found, self.expected = found, expected
 
 
 def read_color(path: Path, size: tuple[int, int]) -> Tensor:
@@ -37,15 +55,25 @@ def read_color(path: Path, size: tuple[int, int]) -> Tensor:
         BrokenFrame: missing, damaged, or of another size.
         ValueError: more than 8 bits a channel.
     """
-    with _header(path, "colour") as image:
-        _check_size(path, "colour", image, size)
-        if image.mode not in COLOR_MODES:
-            raise ValueError(
-                f"colour image {path} holds {image.mode} pixels, expected 8-bit RGB; "
-                "is it a depth image? Otherwise convert it to 8 bits"
-            )
-        pixels = np.array(_decode(path, "colour", image).convert("RGB"))
+    pixels = _read_rgb(_File(f"colour image {path}", path, COLOR_FORMATS), size)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def decode_color(data: bytes, origin: str, size: tuple[int, int]) -> np.ndarray:
+    """An 8-bit PNG or JPEG that lies in memory, as RGB.
+
+    Args:
+        data: the file's bytes.
+        origin: where they come from, for messages, such as "of frame 3 of a.sens".
+        size: (height, width) that its camera asks for.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        BrokenFrame, ValueError: as ``read_color``.
+    """
+    return _read_rgb(_File(f"colour image {origin}", data, COLOR_FORMATS), size)
 
 
 def read_depth(path: Path, size: tuple[int, int], scale: float) -> Tensor:
@@ -63,10 +91,11 @@ def read_depth(path: Path, size: tuple[int, int], scale: float) -> Tensor:
         BrokenFrame: missing, damaged, of another size, or without a single measurement.
         ValueError: not 16 bits.
     """
-    with _header(path, "depth") as image:
-        _check_depth_mode(path, image)
-        _check_size(path, "depth", image, size)
-        units = np.array(_decode(path, "depth", image)).astype(np.float32)
+    file = _File(f"depth image {path}", path, DEPTH_FORMATS)
+    with _header(file) as image:
+        _check_depth_mode(file, image)
+        _check_size(file, image, size)
+        units = np.array(_decode(file, image)).astype(np.float32)
     units[units >= SATURATED] = 0
     if not units.any():
         raise BrokenFrame(f"depth image {path}: all pixels are 0 or {SATURATED}, nothing measured")
@@ -94,9 +123,11 @@ def common_size(paths: Sequence[Path], kind: str, sample: int = 9) -> tuple[int,
     first_error = "there are none"
     for path in _spread(paths, sample):
         try:
-            with _header(path, kind) as image:
+            formats = DEPTH_FORMATS if kind == "depth" else COLOR_FORMATS
+            file = _File(f"{kind} image {path}", path, formats)
+            with _header(file) as image:
                 if kind == "depth":
-                    _check_depth_mode(path, image)
+                    _check_depth_mode(file, image)
                 sizes[image.height, image.width] += 1
         except BrokenFrame as error:
             first_error = str(error) if first_error == "there are none" else first_error
@@ -114,53 +145,77 @@ def _spread(paths: Sequence[Path], sample: int) -> Iterator[Path]:
         yield from paths[offset::step]
 
 
+@dataclass(frozen=True)
+class _File:
+    """An image file on disk or in memory, and how messages call it."""
+
+    label: str
+    content: Path | bytes
+    formats: tuple[str, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+    def open(self) -> Image.Image:
+        content = self.content
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        return Image.open(file, formats=self.formats)
+
+
+def _read_rgb(file: _File, size: tuple[int, int]) -> np.ndarray:
+    with _header(file) as image:
+        _check_size(file, image, size)
+        if image.mode not in COLOR_MODES:
+            raise ValueError(
+                f"{file.label} holds {image.mode} pixels, expected 8-bit RGB; "
+                "is it a depth image? Otherwise convert it to 8 bits"
+            )
+        return np.array(_decode(file, image).convert("RGB"))
+
+
 @contextmanager
-def _header(path: Path, kind: str) -> Iterator[Image.Image]:
-    """The image with its header read and its pixels not yet decoded; depth must be a PNG."""
-    if not path.is_file():
-        raise BrokenFrame(f"{kind} image {path} does not exist")
-    formats = ("PNG",) if kind == "depth" else ("PNG", "JPEG")
+def _header(file: _File) -> Iterator[Image.Image]:
+    """The image with its header read and its pixels not yet decoded."""
+    if isinstance(file.content, Path) and not file.content.is_file():
+        raise BrokenFrame(f"{file.label} does not exist")
     try:
-        image = Image.open(path, formats=formats)
+        image = file.open()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenFrame(
-            f"{kind} image {path} ({path.stat().st_size} bytes) is not a readable "
-            f"{' or '.join(formats)}: {error}"
+            f"{file.label} ({file.num_bytes} bytes) is not a readable "
+            f"{' or '.join(file.formats)}: {error}"
         ) from error
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise BrokenFrame(
-                f"{kind} image {path} claims {image.width}x{image.height} pixels, more than "
+                f"{file.label} claims {image.width}x{image.height} pixels, more than "
                 f"{MAX_PIXELS}; refused before decoding"
             )
         yield image
 
 
-def _check_size(path: Path, kind: str, image: Image.Image, size: tuple[int, int]) -> None:
+def _check_size(file: _File, image: Image.Image, size: tuple[int, int]) -> None:
     if (image.height, image.width) != size:
-        raise BrokenFrame(
-            f"{kind} image {path} is {image.width}x{image.height}, its camera is for "
-            f"{size[1]}x{size[0]}; re-export the image or correct the camera"
-        )
+        raise WrongSize(file.label, (image.height, image.width), size)
 
 
-def _check_depth_mode(path: Path, image: Image.Image) -> None:
+def _check_depth_mode(file: _File, image: Image.Image) -> None:
     if image.mode not in DEPTH_MODES:
         raise ValueError(
-            f"depth image {path} holds {image.mode} pixels of 8 bits or fewer, expected 16-bit "
+            f"{file.label} holds {image.mode} pixels of 8 bits or fewer, expected 16-bit "
             "greyscale; 8 bits cannot hold distances, re-export the depth as 16-bit PNG"
         )
 
 
-def _decode(path: Path, kind: str, image: Image.Image) -> Image.Image:
+def _decode(file: _File, image: Image.Image) -> Image.Image:
     """The image with its pixels decoded, complete and with every PNG checksum verified."""
     try:
         if image.format == "PNG":  # loading stops at the last pixel and skips the checksums
-            with Image.open(path, formats=("PNG",)) as whole:
+            with file.open() as whole:
                 whole.verify()
         image.load()
     except Exception as error:  # damaged data reaches any line of a decoder
-        raise BrokenFrame(
-            f"{kind} image {path} ({path.stat().st_size} bytes) is damaged: {error}"
-        ) from error
+        raise BrokenFrame(f"{file.label} ({file.num_bytes} bytes) is damaged: {error}") from error
     return image

@@ -1,6 +1,6 @@
 """From the files of a frame to a Frame. Sources only list files; all that they share is here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pcpt.data.files import read_pose
-from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.images import read_color, read_depth
+from pcpt.data.lens import Lens
 from pcpt.geometry.camera import Camera
 
 
@@ -21,11 +22,14 @@ class Rig:
         color: its ``camera_to_world`` maps colour camera points to *depth camera* points.
         depth: at the origin of the rig; the pose of a frame is the pose of this camera.
         depth_scale: units of the depth images per metre.
+        lens: distortion of both images, which is undone when they are read; depth is then
+            registered to colour.
     """
 
     color: Camera
     depth: Camera
     depth_scale: float = 1000.0
+    lens: Lens | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.depth_scale < float("inf"):
@@ -52,21 +56,26 @@ class FrameFiles:
         image, depth: files.
         pose: a text file of 4x4 numbers, or those numbers (4, 4); maps depth camera to world.
         pose_origin: how messages call the pose when it is not a file of its own.
+        rig: the cameras of this frame where they are not the scan's, or a function that reads them
+            and may raise BrokenFrame.
+        broken: why the frame cannot be used, where that is known from the listing.
     """
 
     image: str
     depth: str
     pose: str | Tensor
     pose_origin: str = ""
+    rig: Rig | Callable[[], Rig] | None = None
+    broken: str = ""
 
 
 class RigScan(Scan):
-    """A scan whose frames were all taken by one rig.
+    """A scan whose frames were taken by one rig, or whose files name a rig for each frame.
 
     Args:
         name: of the scan.
         folder: that the files are relative to.
-        rig: the two cameras.
+        rig: the two cameras; None if every frame has its own.
         files: of each frame, in recording order.
         held_out: names of frames that must not be trained on.
         up: vector against gravity in the world frame, of any length; empty where unknown.
@@ -79,7 +88,7 @@ class RigScan(Scan):
         self,
         name: str,
         folder: Path,
-        rig: Rig,
+        rig: Rig | None,
         files: Mapping[str, FrameFiles],
         *,
         held_out: Iterable[str] = (),
@@ -90,38 +99,56 @@ class RigScan(Scan):
         self.name = name
         self.names = list(files)
         self.held_out = frozenset(held_out)
-        self.up = _direction(list(up), folder)
+        self.up = direction(list(up), folder)
         self._folder, self._rig, self._files = folder, rig, dict(files)
+
+    def _rig_of(self, files: FrameFiles) -> Rig:
+        rig = files.rig() if callable(files.rig) else files.rig or self._rig
+        if rig is None:
+            raise ValueError(f"scan {self.name}: {files.image} has no cameras, nor has the scan")
+        return rig
 
     def load(self, name: str) -> Frame:
         if name not in self._files:
             raise ValueError(f"scan {self.name} has no frame {name!r}; its names lists them")
         files = self._files[name]
+        if files.broken:
+            raise BrokenFrame(files.broken)
+        rig = self._rig_of(files)
         if isinstance(files.pose, str):
             pose, origin = read_pose(self._folder / files.pose), str(self._folder / files.pose)
         else:
             pose, origin = files.pose, str(self._folder / files.pose_origin)
         try:
-            color_camera, depth_camera = self._rig.posed(pose)
+            color_camera, depth_camera = rig.posed(pose)
         except ValueError as error:
-            raise BrokenFrame(f"pose {origin}: {error}") from error
+            raise LostPose(f"pose {origin}: {error}") from error
         image = read_color(self._folder / files.image, (color_camera.height, color_camera.width))
         depth = read_depth(
             self._folder / files.depth,
             (depth_camera.height, depth_camera.width),
-            self._rig.depth_scale,
+            rig.depth_scale,
         )
+        if rig.lens is not None:
+            image = rig.lens.undistort_color(image, color_camera)
+            depth = rig.lens.undistort_depth(depth, depth_camera)
+            if not depth.any():
+                raise BrokenFrame(
+                    f"depth image {self._folder / files.depth}: nothing measured is left within "
+                    "the undistorted image; are these the lens coefficients of these images?"
+                )
         return Frame(name, image, depth, color_camera, depth_camera)
 
 
-def _direction(up: list[float], folder: Path) -> Tensor | None:
+def direction(up: list[float], origin: Path) -> Tensor | None:
+    """The unit vector of ``up`` (3,), float64; None if it is empty, ValueError if it is none."""
     if not up:
         return None
     vector = torch.tensor(up, dtype=torch.float64)
     length = float(vector.norm())
     if len(up) != 3 or not 0 < length < float("inf"):
         raise ValueError(
-            f"{folder}: up is {up}, expected three finite numbers, not all 0: the direction "
+            f"{origin}: up is {up}, expected three finite numbers, not all 0: the direction "
             "against gravity in the world frame"
         )
     return vector / length

@@ -41,7 +41,8 @@ def write_folder_scan(
     Args:
         folder: must not exist yet; appears when everything in it is written.
         name: of the scan, unique in your data set.
-        frames: all of the same two cameras, mounted rigidly; names become file names.
+        frames: all of the same two cameras, mounted rigidly, though intrinsics may differ between
+            frames; names become file names.
         up: (3,), against gravity in the world frame.
         held_out: names of frames that must not be trained on.
         depth_scale: units per metre of the 16-bit depth images; 1000 rounds to millimetres.
@@ -74,6 +75,7 @@ def write_folder_scan(
             if frame.name in listed:
                 raise ValueError(f"frame {frame.name} comes twice; names must be unique")
             listed[frame.name] = _write_frame(unfinished, frame, depth_scale, jpeg_quality)
+            listed[frame.name].update(_own_intrinsics(frame, cameras))
             if frame.name in held_out:
                 listed[frame.name]["held_out"] = True
         if cameras is None:
@@ -103,11 +105,11 @@ def _same_rig(
         ("color", frame.color_camera, first[0]),
         ("depth", frame.depth_camera, first[1]),
     ):
-        same_size = (camera.height, camera.width) == (other.height, other.width)
-        if not same_size or not torch.equal(camera.intrinsics, other.intrinsics):
+        if (camera.height, camera.width) != (other.height, other.width):
             raise ValueError(
-                f"frame {frame.name}: {kind}_camera differs in size or intrinsics from the first "
-                "frame's; resize to one camera or write several scans"
+                f"frame {frame.name}: {kind}_camera is of {camera.width}x{camera.height} pixels, "
+                f"the first frame's of {other.width}x{other.height}; resize to one size or write "
+                "several scans"
             )
     wander = float((depth_to_color - first[2]).abs().max())
     if wander > RIG_TOLERANCE:
@@ -116,6 +118,29 @@ def _same_rig(
             f"by {wander:.1e}, expected at most {RIG_TOLERANCE}; write several scans"
         )
     return first
+
+
+def _own_intrinsics(frame: Frame, first: tuple[Camera, Camera, Tensor]) -> dict[str, Any]:
+    """The keys of a frame whose intrinsics are not the first frame's, as of a lens that focuses."""
+    keys: dict[str, Any] = {}
+    if not torch.equal(frame.color_camera.intrinsics, first[0].intrinsics):
+        keys["color_intrinsics"] = frame.color_camera.intrinsics.tolist()
+    if _one_camera(*first):
+        if not torch.equal(frame.color_camera.intrinsics, frame.depth_camera.intrinsics):
+            raise ValueError(
+                f"frame {frame.name}: colour and depth have different intrinsics, but are one "
+                "camera in the first frame; write several scans"
+            )
+    elif not torch.equal(frame.depth_camera.intrinsics, first[1].intrinsics):
+        keys["depth_intrinsics"] = frame.depth_camera.intrinsics.tolist()
+    return keys
+
+
+def _one_camera(color: Camera, depth: Camera, depth_to_color: Tensor) -> bool:
+    """Whether the depth camera is the colour camera: of equal size and intrinsics, in its place."""
+    apart = float((depth_to_color - torch.eye(4, dtype=torch.float64)).abs().max())
+    same_size = (color.height, color.width) == (depth.height, depth.width)
+    return same_size and torch.equal(color.intrinsics, depth.intrinsics) and apart < 1e-12
 
 
 def _write_frame(
@@ -167,8 +192,7 @@ def _head(
         {"width": camera.width, "height": camera.height, "intrinsics": camera.intrinsics.tolist()}
         for camera in (color, depth)
     ]
-    apart = float((depth_to_color - torch.eye(4, dtype=torch.float64)).abs().max())
-    if fields[0] == fields[1] and apart < 1e-12:
+    if _one_camera(color, depth, depth_to_color):
         head["color"] = fields[0]
         head["depth"] = {"scale": depth_scale, "registered_to_color": True}
     else:

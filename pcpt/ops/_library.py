@@ -1,6 +1,7 @@
-"""Loads the compiled kernels, when they were built, and says which devices they cover."""
+"""Loads the compiled kernels, when they were built, and says which devices kernels cover."""
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -27,8 +28,17 @@ _COVERED = {
 }
 
 
+_PYTHON_KERNELS = torch.library.Library("pcpt", "IMPL")
+
+
+def register_kernel(name: str, device_type: str, kernel: Callable[..., Tensor]) -> None:
+    """Makes a Python function, of Triton say, the kernel of an operator of csrc on one device."""
+    _PYTHON_KERNELS.impl(name, kernel, device_type.upper(), allow_override=True)
+    _COVERED.add((name, device_type))
+
+
 def has_kernel(name: str, tensor: Tensor) -> bool:
-    """Whether ``torch.ops.pcpt.<name>`` has a compiled kernel for the device of ``tensor``.
+    """Whether ``torch.ops.pcpt.<name>`` has a kernel for the device of ``tensor``.
 
     Where it has none, the caller runs its PyTorch reference instead.
     """

@@ -59,7 +59,15 @@ class _Conv(nn.Module):
         if kernel_map is None:
             out = features @ self.weight[0]
         else:
-            out = sparse_conv(features, self.weight, kernel_map.neighbors, kernel_map.inverse)
+            with_gradient = torch.is_grad_enabled()
+            out = sparse_conv(
+                features,
+                self.weight,
+                kernel_map.neighbors,
+                kernel_map.inverse if with_gradient else None,
+                plan=kernel_map.plan,
+                inverse_plan=kernel_map.inverse_plan if with_gradient else None,
+            )
         return out if self.bias is None else out + self.bias.to(out.dtype)
 
     def extra_repr(self) -> str:

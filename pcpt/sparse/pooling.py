@@ -38,7 +38,6 @@ def global_avg_pool(x: SparseTensor, num_batches: int | None = None) -> Tensor:
 
 
 def _pool(x: SparseTensor, reduce: Reduction) -> SparseTensor:
-    kernel_map = x.maps.get(x.stride, 2 * x.stride, kernel_size=2)
-    parent = kernel_map.inverse.amax(0)  # a voxel lies under exactly one tap of one cell
-    num_cells = kernel_map.neighbors.shape[1]
+    parent = x.maps.parent(x.stride, 2 * x.stride)
+    num_cells = len(x.maps.coordinates(2 * x.stride))
     return x.at_stride(segment_reduce(x.features, parent, num_cells, reduce), 2 * x.stride)

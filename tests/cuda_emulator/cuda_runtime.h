@@ -107,6 +107,17 @@ T update(T* target, const Combine& combine) {
 constexpr int warpSize = 32;
 
 inline void __syncthreads() { emulator::block_barrier(); }
+// Whether any thread of the block says so. Blocks run one at a time, so one flag serves all of them.
+inline int __syncthreads_or(int predicate) {
+  static int any = 0;
+  if (predicate) any = 1;
+  emulator::block_barrier();
+  const int result = any;
+  emulator::block_barrier();
+  any = 0;
+  emulator::block_barrier();  // before the flag is used again
+  return result;
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu) { emulator::warp_barrier(mask); }
 inline void __threadfence() {}
 inline void __threadfence_block() {}

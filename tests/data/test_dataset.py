@@ -172,3 +172,20 @@ def test_a_cache_changes_nothing_but_the_number_of_reads():
     assert len(reads) == 5, (
         "three fit; the fourth displaces the one unused for longest, which returns"
     )
+
+
+def test_a_broken_image_that_is_a_scan_of_its_own_is_passed_over() -> None:
+    config = DataConfig(source=MemorySource.Config(lengths=[1, 1, 1]), held_out=0)
+    dataset = PosedFrames(config, "all", seed=0)
+    dataset.scans[1].broken = {"0000"}  # type: ignore[attr-defined]
+    skips = SkipLog()
+    dataset.check(skips)
+    assert skips.count == 1
+    sample = dataset[1]
+    assert sample.names == ["room2/0000"] and sample.skipped[0][0] == "room1"
+    for scan in dataset.scans:
+        scan.broken = {"0000"}  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="none of the 1 frames"):
+        dataset[1]
+    with pytest.raises(ValueError, match="none of its 1 frames"):
+        dataset.check(skips)

@@ -82,6 +82,38 @@ def test_registered_depth_is_the_same_camera(tmp_path: Path) -> None:
     assert float(frame.depth[0, 2]) == 2.0  # 1000 units, 500 a metre
 
 
+def test_intrinsics_of_one_frame(tmp_path: Path) -> None:
+    description = folder_json()
+    own = INTRINSICS + np.diag([2.0, 3.0, 0.0])
+    description["frames"][0]["depth_intrinsics"] = own.tolist()
+    description["frames"][1]["color_intrinsics"] = "K/1.txt"
+    description["frames"][2]["color_intrinsics"] = "K/none.txt"
+    write_folder(tmp_path, description)
+    write_matrix(tmp_path / "K" / "1.txt", own)
+    scan = open_scan(tmp_path)
+    assert np.array_equal(scan.load("f0").depth_camera.intrinsics, own)
+    assert scan.load("f0").color_camera.intrinsics[0, 0] == 30
+    assert np.array_equal(scan.load("f1").color_camera.intrinsics, own)
+    assert np.array_equal(scan.load("f1").depth_camera.intrinsics, INTRINSICS)
+    with pytest.raises(
+        BrokenFrame, match=r"frames\[2\]\.color_intrinsics: .*none\.txt does not exist"
+    ):
+        scan.load("f2")
+    description["color"].update(width=WIDTH, height=HEIGHT)
+    description["depth"] = {"registered_to_color": True}
+    del description["frames"][0]["depth_intrinsics"], description["frames"][2]["color_intrinsics"]
+    write_folder(tmp_path / "one", description)
+    write_matrix(tmp_path / "one" / "K" / "1.txt", own)
+    write_color(tmp_path / "one" / "rgb" / "1.png")
+    frame = open_scan(tmp_path / "one").load("f1")
+    assert np.array_equal(frame.color_camera.intrinsics, own)
+    assert np.array_equal(frame.depth_camera.intrinsics, own)
+    description["frames"][1]["depth_intrinsics"] = own.tolist()
+    write_folder(tmp_path / "one", description)
+    with pytest.raises(ValueError, match=r"frames\[1\]\.depth_intrinsics .*registered_to_color"):
+        open_scan(tmp_path / "one")
+
+
 def test_every_and_pose_files_and_globs(tmp_path: Path) -> None:
     description = folder_json()
     description["frames"][0]["camera_to_world"] = "poses/first.txt"
@@ -211,6 +243,8 @@ WRONG = [
     ("frames.1.camera_to_world", "../p.txt", "inside the scan's folder"),
     ("frams", [], "unknown key 'frams'; did you mean 'frames'"),
     ("depth.depth_scale", 1, r"unknown key 'depth\.depth_scale'; did you mean 'scale'"),
+    ("frames.1.color_intrinsics", [1, 2], r"frames\[1\]\.color_intrinsics .*3x3 numbers"),
+    ("frames.1.color_intrinsics", "../K.txt", "inside the scan's folder"),
     ("frames.1.heldout", True, r"unknown key 'frames\[1\]\.heldout'; did you mean 'held_out'"),
     ("color.zzz", 1, r"unknown key 'color\.zzz'; known are width"),
 ]

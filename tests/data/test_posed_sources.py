@@ -298,12 +298,17 @@ def test_scannet_intrinsics_of_another_export(tmp_path: Path) -> None:
         open_scans("scannet_frames", root)
 
 
-def test_scannet_extrinsics_are_not_silently_dropped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_scannet_extrinsics_place_the_colour_camera(tmp_path: Path) -> None:
     root = write_scannet(tmp_path / "room", range(0, 75, 25))
     write_matrix(root / "intrinsic" / "extrinsic_color.txt", np.eye(4))
     write_matrix(root / "intrinsic" / "extrinsic_depth.txt", pose(1))
-    open_scans("scannet_frames", root)
-    assert "extrinsic_depth.txt is not the identity" in caplog.text
-    assert "extrinsic_color.txt" not in caplog.text
+    (scan,) = open_scans("scannet_frames", root)
+    frame = scan.load("25")
+    assert np.allclose(frame.depth_camera.camera_to_world, pose(25))
+    assert np.allclose(frame.color_camera.camera_to_world, pose(25) @ np.linalg.inv(pose(1)))
+    (root / "intrinsic" / "extrinsic_depth.txt").write_text("1 2 3")
+    with pytest.raises(ValueError, match=r"extrinsic_depth\.txt hold 3 numbers, expected 4x4"):
+        open_scans("scannet_frames", root)
+    write_matrix(root / "intrinsic" / "extrinsic_depth.txt", np.zeros((4, 4)))
+    with pytest.raises(ValueError, match=r"extrinsic_depth of .*room/intrinsic"):
+        open_scans("scannet_frames", root)

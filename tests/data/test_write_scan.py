@@ -81,7 +81,8 @@ def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None
 def test_refusals(tmp_path: Path) -> None:
     first = source_scan(tmp_path / "a").load("f0")
     second = replace(first, name="f1")
-    wide = Camera(2 * torch.eye(3) - torch.diag(torch.tensor([0.0, 0, 1])), 24, 32)
+    wide = first.color_camera.resized(24, 64)
+    image = torch.zeros(3, 24, 64, dtype=torch.uint8)
     moved = replace(first.color_camera, camera_to_world=torch.tensor(pose(3)))
     depth = first.depth.clone()
     depth[3, 3] = 70.0
@@ -89,7 +90,7 @@ def test_refusals(tmp_path: Path) -> None:
         ([], "no frames to write"),
         ([first, first], "frame f0 comes twice"),
         ([replace(first, name="../x")], r"'\.\./x' is no file name"),
-        ([first, replace(second, color_camera=wide)], "frame f1: color_camera differs"),
+        ([first, replace(second, image=image, color_camera=wide)], "frame f1: .*of 64x24 pixels"),
         ([first, replace(second, color_camera=moved)], "frame f1: the offset between both"),
         ([replace(first, depth=depth)], r"frame f0: depth spans .* to 70 m, expected 0 to 65\.5"),
         ([replace(first, depth=-first.depth)], "frame f0: depth spans"),
@@ -100,6 +101,32 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="held_out names 'f7', which is no frame"):
         write_folder_scan(tmp_path / "b", "b", [first], held_out=["f7"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
+
+
+def test_intrinsics_that_differ_between_frames(tmp_path: Path) -> None:
+    one, two = (source_scan(tmp_path / f"a{name}").load(name) for name in ("f0", "f1"))
+    for kind in ("color", "depth"):
+        camera = getattr(two, f"{kind}_camera")
+        other = replace(camera, intrinsics=camera.intrinsics + torch.eye(3)[0].diag())
+        changed = replace(two, **{f"{kind}_camera": other})
+        path = write_folder_scan(tmp_path / kind, kind, [one, changed])
+        frames = json.loads(path.read_text())["frames"]
+        assert [f"{kind}_intrinsics" in frame for frame in frames] == [False, True]
+        copy = open_scan(path.parent)
+        for frame in (one, changed):
+            for camera in ("color_camera", "depth_camera"):
+                loaded = getattr(copy.load(frame.name), camera)
+                assert torch.equal(loaded.intrinsics, getattr(frame, camera).intrinsics)
+    registered = replace(one, image=one.image[:, :16, :24], color_camera=one.depth_camera)
+    apart = replace(
+        registered,
+        name="f1",
+        color_camera=replace(
+            one.depth_camera, intrinsics=2 * torch.eye(3) - torch.eye(3)[2].diag()
+        ),
+    )
+    with pytest.raises(ValueError, match="frame f1: colour and depth have different intrinsics"):
+        write_folder_scan(tmp_path / "b", "b", [registered, apart])
 
 
 def test_the_documented_example_is_valid(tmp_path: Path) -> None:

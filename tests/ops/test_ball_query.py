@@ -166,6 +166,6 @@ def test_opcheck() -> None:
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
-def test_100_iterations_do_not_leak(grown: Callable[..., int]) -> None:
+def test_100_iterations_do_not_leak(check_leaks: Callable[..., None]) -> None:
     points = torch.randn(1, 4200, 3)
-    assert grown(lambda: ball_query(points[:, :200], points, 0.3, 32)) < 6_000  # KB
+    check_leaks(lambda: ball_query(points[:, :300], points, 0.3, 32))

@@ -1,6 +1,7 @@
 """kernel_map: a table worked by hand, kernel against reference, the edges of the grid, errors."""
 
 import importlib
+import re
 
 import pytest
 import torch
@@ -9,10 +10,14 @@ from torch import Tensor
 from pcpt.ops import kernel_map
 from pcpt.ops._library import COMPILED
 from pcpt.ops.kernel_map import (
+    coarsen_voxels,
     invert_kernel_map,
     kernel_offsets,
     pack_coordinates,
+    search,
+    stride_map,
     unpack_coordinates,
+    voxel_table,
 )
 
 module = importlib.import_module("pcpt.ops.kernel_map")
@@ -69,10 +74,42 @@ def test_kernel_equals_reference(size: int, spacing: int, num_in: int, num_out: 
     offsets = kernel_offsets(size, spacing)
     for out in (voxels, voxels.clone(), random_voxels(num_out, seed=1)):
         # The second is not recognised as the input, so it takes the path of unequal voxels.
-        neighbors, duplicate = torch.ops.pcpt.kernel_map(voxels, out, offsets)
-        expected, expected_duplicate = module._reference(voxels, out, offsets)
-        assert torch.equal(neighbors, expected)
-        assert int(duplicate) == int(expected_duplicate) == -1
+        expected, duplicate = module._reference(voxels, out, offsets)
+        assert torch.equal(kernel_map(voxels, out, offsets), expected)
+        assert int(duplicate) == -1
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 33, 1023])
+@pytest.mark.parametrize("seed", range(10))
+def test_random_cases(count: int, seed: int, device: torch.device) -> None:
+    """200 maps: one table, searched by four kernels, against the reference."""
+    voxels = random_voxels(count, extent=4 + 2 * seed if count < 128 else 8 + seed, seed=seed)
+    other = random_voxels(count // 2, extent=8, seed=seed + 100)
+    table = voxel_table(voxels.to(device))
+    for size, spacing, out in ((3, 1, voxels), (5, 1, voxels), (3, 2, other), (2, 1 + seed, other)):
+        offsets = kernel_offsets(size, spacing)
+        got = search(table, count, out.to(device), offsets, mirrored=out is voxels)
+        expected, _ = module._reference(voxels, out, offsets)
+        assert torch.equal(got.cpu(), expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 33, 1023])
+@pytest.mark.parametrize("stride,ratio", [(1, 2), (2, 2), (1, 4), (4, 2), (3, 2), (1, 6)])
+def test_stride_maps_are_what_a_search_finds(
+    count: int, stride: int, ratio: int, device: torch.device
+) -> None:
+    for seed in range(4):
+        voxels = random_voxels(count, extent=8 + seed, seed=seed)
+        voxels[:, 1:] *= stride
+        coarse, parent = coarsen_voxels(voxels.to(device), stride * ratio)
+        cells = torch.cat([voxels[:, :1], voxels[:, 1:] // (stride * ratio) * stride * ratio], 1)
+        expected = torch.unique(cells, dim=0) if count else cells
+        assert torch.equal(coarse.cpu(), expected) and parent.dtype == torch.int32
+        assert torch.equal(coarse.cpu()[parent.cpu().long()], cells)
+        down, up = stride_map(voxels.to(device), parent, stride, ratio, len(coarse))
+        searched, _ = module._reference(voxels, expected, kernel_offsets(ratio, stride))
+        assert torch.equal(down.cpu(), searched)
+        assert torch.equal(up.cpu(), invert_kernel_map(searched, count))
 
 
 def test_inverse_names_the_same_pairs() -> None:
@@ -121,6 +158,34 @@ def test_bad_coordinates(
         kernel_map(voxels, voxels, kernel_offsets(3))
 
 
+@pytest.mark.parametrize("path", [pytest.param("kernel", marks=needs_kernel), "reference"])
+def test_the_first_repeated_row_is_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path == "reference":
+        monkeypatch.setattr(module, "has_kernel", lambda *_: False)
+    voxels = random_voxels(4000, extent=16)
+    voxels[3900], voxels[3000], voxels[3001] = voxels[5], voxels[3999], voxels[5]
+    with pytest.raises(ValueError, match=re.escape(str(voxels[3001].tolist()))):
+        voxel_table(voxels)  # row 3001 repeats row 5; 3999 repeats 3000, 3900 repeats 5
+
+
+@pytest.mark.parametrize(
+    "num_in,num_out,volume", [(2**27, 4, 27), (4, 2**27, 27), (2**31, 1, 1), (2**25, 1, 64)]
+)
+def test_too_many_entries(num_in: int, num_out: int, volume: int) -> None:
+    """Refused before anything is read or allocated: meta tensors have no data."""
+    fine, coarse = (torch.empty(n, 4, dtype=torch.int32, device="meta") for n in (num_in, num_out))
+    offsets = torch.empty(volume, 3, dtype=torch.int32, device="meta")
+    with pytest.raises(ValueError, match=r"limit is 2\^31 - 1"):
+        kernel_map(fine, coarse, offsets)
+
+
+def test_cells_beyond_the_grid(path: str) -> None:
+    voxels = torch.tensor([[0, -(2**15), 0, 0]]).int()
+    assert coarsen_voxels(voxels, 64)[0].tolist() == voxels.tolist()
+    with pytest.raises(ValueError, match="cell of stride 6 begins beyond -32768"):
+        coarsen_voxels(voxels, 6)
+
+
 def test_bad_types() -> None:
     voxels = random_voxels(4)
     with pytest.raises(ValueError, match="int64"):
@@ -135,20 +200,34 @@ def test_bad_types() -> None:
 
 @needs_kernel
 def test_result_does_not_depend_on_threads() -> None:
-    voxels = random_voxels(6000, extent=20)
+    voxels = random_voxels(30000, extent=32)
     threads = torch.get_num_threads()
-    tables = []
+    results = []
     try:
         for count in (1, 2, 5):
             torch.set_num_threads(count)
-            tables.append(kernel_map(voxels, voxels, kernel_offsets(3)))
+            coarse, parent = coarsen_voxels(voxels, 2)
+            maps = (kernel_map(voxels, voxels, kernel_offsets(size)) for size in (2, 3))
+            results.append([*maps, coarse, parent, *stride_map(voxels, parent, 1, 2, len(coarse))])
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(tables[0], tables[1]) and torch.equal(tables[0], tables[2])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
 @needs_kernel
 def test_opcheck() -> None:
-    voxels = random_voxels(50)
-    arguments = (voxels, random_voxels(20, seed=1), kernel_offsets(2))
-    torch.library.opcheck(torch.ops.pcpt.kernel_map.default, arguments)
+    voxels, other, ops = random_voxels(50), random_voxels(20, seed=1), torch.ops.pcpt
+    table = voxel_table(voxels)
+    _, parent = coarsen_voxels(voxels, 2)
+    # Where threads race, equal tables may differ in their layout, not in what they answer.
+    if module.has_kernel("voxel_table", voxels):
+        checks = ("test_schema", "test_faketensor")
+        torch.library.opcheck(ops.voxel_table.default, (voxels,), test_utils=checks)
+    for op, arguments in (
+        (ops.kernel_map, (table, 50, other, kernel_offsets(2), False)),
+        (ops.coarsen_voxels, (voxels, 2)),
+        (ops.stride_map, (voxels, parent, 1, 2, 50)),
+    ):
+        if module.has_kernel(op.default.name().removeprefix("pcpt::"), voxels):
+            torch.library.opcheck(op.default, arguments)

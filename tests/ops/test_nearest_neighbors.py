@@ -196,6 +196,6 @@ def test_gradients_by_gathering(path: str) -> None:
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
-def test_100_iterations_do_not_leak(grown: Callable[..., int]) -> None:
+def test_100_iterations_do_not_leak(check_leaks: Callable[..., None]) -> None:
     points = torch.randn(2, 300, 3)
-    assert grown(lambda: nearest_neighbors(points[:, :150], points, 20)) < 5_000  # KB
+    check_leaks(lambda: nearest_neighbors(points[:, :150], points, 32))

@@ -1,9 +1,11 @@
 """sparse_conv: a sum worked by hand, kernel against reference, gradients, threads, errors."""
 
+import gc
 import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,7 +44,7 @@ def run(function, features: Tensor, weight: Tensor, neighbors: Tensor) -> list[T
     features, weight = features.clone().requires_grad_(), weight.clone().requires_grad_()
     out = function(features, weight, neighbors)
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    out.backward(grad.to(out))
+    out.backward(grad.bfloat16().to(out))  # a value that every type holds
     return [out.detach(), features.grad, weight.grad]
 
 
@@ -75,6 +77,41 @@ def test_kernel_equals_reference(channels: tuple[int, int], dtype: torch.dtype) 
             assert error <= tolerance or not expected.any(), (name, num_in, num_out, float(error))
 
 
+# Of the largest element. The references of the half types also round each tap's gradient.
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14, torch.bfloat16: 6e-3, torch.float16: 4e-3}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("count", [0, 1, 7, 33, 1023])
+def test_random_cases(count: int, dtype: torch.dtype, device: torch.device) -> None:
+    """180 problems at odd sizes against the reference in float64 on the same, rounded, values."""
+    for case, channels in enumerate([(1, 3), (3, 33), (7, 7), (13, 1), (33, 96), (96, 13)]):
+        for volume, num_out in ((1, count), (8, (count + 1) // 2), (27, count)):
+            check_case((count, num_out), channels, dtype, volume, device, seed=case)
+
+
+def check_case(
+    rows: tuple[int, int],
+    channels: tuple[int, int],
+    dtype: torch.dtype,
+    volume: int,
+    device: torch.device,
+    seed: int = 0,
+) -> None:
+    """Output and both gradients of one problem against the reference in float64."""
+    features, weight, _ = random_problem(*rows, channels, dtype, volume)
+    neighbors = random_map(volume, *rows, seed=seed)
+    expected = run(module._reference, features.double(), weight.double(), neighbors)
+    got = run(sparse_conv, features.to(device), weight.to(device), neighbors.to(device))
+    for name, ours, theirs in zip(["output", "grad features", "grad weight"], got, expected):
+        assert ours.shape == theirs.shape and ours.dtype == dtype
+        if theirs.any():
+            error = (ours.cpu() - theirs).abs().max() / theirs.abs().max()
+            assert error <= TOLERANCE[dtype], (name, rows, channels, volume, float(error))
+        else:
+            assert not ours.any()
+
+
 @pytest.mark.parametrize("path", [pytest.param("kernel", marks=needs_kernel), "reference"])
 def test_gradcheck(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if path == "reference":
@@ -97,9 +134,10 @@ def test_opcheck() -> None:
 
 
 @needs_kernel
-@pytest.mark.parametrize("channels", [(32, 64), (65, 13)])
-def test_result_does_not_depend_on_threads(channels: tuple[int, int]) -> None:
-    problem = random_problem(6000, 5000, channels, torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels", [(32, 64), (65, 17)])
+def test_result_does_not_depend_on_threads(channels: tuple[int, int], dtype: torch.dtype) -> None:
+    problem = random_problem(6000, 5000, channels, dtype)
     threads = torch.get_num_threads()
     results = []
     try:
@@ -121,6 +159,9 @@ def test_every_instruction_set(capability: str) -> None:
         "for dtype in (t.torch.float32, t.torch.float64):\n"
         "    for channels in ((7, 13), (64, 96), (33, 48)):\n"
         "        t.test_kernel_equals_reference(channels, dtype)\n"
+        "t.test_random_cases(33, t.torch.bfloat16, t.torch.device('cpu'))\n"
+        "t.test_random_cases(1023, t.torch.bfloat16, t.torch.device('cpu'))\n"
+        "t.test_wrong_tables_read_nothing_foreign((16, 32), t.torch.bfloat16, 'cpu')\n"
     )
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
@@ -146,11 +187,44 @@ def test_any_strides() -> None:
 
 
 @needs_kernel
-def test_a_wrong_table_reads_nothing_foreign() -> None:
-    features, weight, _ = random_problem(4, 4, (3, 5), torch.float32, volume=2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels", [(3, 5), (16, 32)])
+def test_wrong_tables_read_nothing_foreign(
+    channels: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> None:
+    features, weight, _ = random_problem(4, 4, channels, dtype, volume=2)
+    features, weight = features.to(device), weight.to(device)
     table = torch.tensor([[4, 2**31 - 1, -(2**31), 3], [-1, 100, 5, -7]]).int()
-    out = torch.ops.pcpt.sparse_conv(features, weight, table, table)
-    assert not out[:3].any() and torch.allclose(out[3], features[3] @ weight[0])
+    clean = torch.where((table >= 0) & (table < 4), table, -1)  # the one pair that exists
+    for op, other in (("sparse_conv", weight), ("sparse_conv_grad_weight", features @ weight[0])):
+        function = getattr(torch.ops.pcpt, op)
+        got = function(features, other, *[table.to(device)] * 2)
+        assert torch.equal(got, function(features, other, *[clean.to(device)] * 2))
+    out = torch.ops.pcpt.sparse_conv(features, weight, *[table.to(device)] * 2)
+    assert not out[:3].any() and torch.allclose(out[3], features[3] @ weight[0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_hundred_steps_leave_no_memory_behind(dtype: torch.dtype, device: torch.device) -> None:
+    features, weight, neighbors = random_problem(2000, 2000, (32, 48), dtype)
+    weight = weight.to(device).requires_grad_()
+
+    def resident() -> int:
+        gc.collect()
+        if device.type == "cuda":
+            return torch.cuda.memory_allocated(device)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = 0
+    for step in range(100):
+        x = features.to(device).requires_grad_()
+        sparse_conv(x, weight, neighbors.to(device)).sum().backward()
+        weight.grad = None
+        del x
+        if step == 19:  # by now allocators have what they need
+            before = resident()
+    one_result = 2000 * 48 * features.element_size()
+    assert resident() - before < 10 * one_result, "80 steps that each kept one would hold 80"
 
 
 def test_half_precision_sums_in_single() -> None:
@@ -159,8 +233,20 @@ def test_half_precision_sums_in_single() -> None:
     assert half.dtype == torch.bfloat16
     wide = sparse_conv(features.bfloat16().double(), weight.bfloat16().double(), neighbors)
     assert (half - wide).abs().max() < 0.02 * wide.abs().max()
-    with torch.autocast("cpu", torch.bfloat16):  # the float32 kernel is the fast one there
-        assert sparse_conv(features.bfloat16(), weight.float(), neighbors).dtype == torch.float32
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_autocast_takes_the_fast_type(half: torch.dtype) -> None:
+    features, weight, neighbors = random_problem(50, 40, (16, 32), torch.float32)
+    fast = half == torch.bfloat16 and module.CPU_BFLOAT16
+    with torch.autocast("cpu", half):
+        out = sparse_conv(features.to(half), weight.requires_grad_(), neighbors)
+        assert out.dtype == (half if fast else torch.float32)
+        out.sum().backward()
+        assert weight.grad.dtype == torch.float32
+        wide = sparse_conv(features.double(), weight.double(), neighbors)
+        assert wide.dtype == torch.float64, "float64 is left alone"
+    assert (out - wide).abs().max() < 0.02 * wide.abs().max()
 
 
 def test_errors() -> None:

@@ -36,6 +36,11 @@ class Folder:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return (path / "scan.json").is_file()
+
     def open(self) -> list[Scan]:
         """One scan a root, in order.
 

@@ -47,6 +47,11 @@ class HoloLens:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return (path / "K.txt").is_file() and (path / "poses.txt").is_file()
+
     def open(self) -> list[Scan]:
         """One scan a root.
 

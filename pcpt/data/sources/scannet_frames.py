@@ -1,7 +1,6 @@
 """ScanNet (Dai et al., CVPR 2017) as exported frames: what its SensReader writes, or the release of
 25k frames."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,10 @@ from pcpt.data.files import (
 )
 from pcpt.data.frame import Scan
 from pcpt.data.images import common_size
-from pcpt.data.rig import FrameFiles, Rig, RigScan
+from pcpt.data.rig import FrameFiles, RigScan
+from pcpt.data.scannet_rig import scannet_rig
 from pcpt.geometry.camera import Camera
 from pcpt.registry import register
-
-logger = logging.getLogger(__name__)
 
 
 @register("datasets", "scannet_frames")
@@ -31,9 +29,10 @@ class ScanNetFrames:
 
     Intrinsics are ``intrinsic/intrinsic_{color,depth}.txt`` or, in the 25k release,
     ``intrinsics_{color,depth}.txt`` beside the folders. Colour (1296x968) and depth (640x480) are
-    of different sizes. A pose is of both cameras: ScanNet's calibration tool warped depth into the
-    colour camera before release and wrote identities as the extrinsics. A pose of -inf (tracking
-    lost) makes a broken frame. Scans stand on the floor with z up.
+    of different sizes. A pose is of the depth camera, and in the release of colour too: ScanNet's
+    calibration tool warped depth into the colour camera and wrote identities as the extrinsics.
+    Others, of a raw recording, are applied as ``pcpt.data.scannet_rig`` says. A pose of -inf
+    (tracking lost) makes a broken frame. Scans stand on the floor with z up.
     """
 
     @dataclass
@@ -55,6 +54,11 @@ class ScanNetFrames:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return all((path / part).is_dir() for part in ("color", "depth", "pose"))
 
     def open(self) -> list[Scan]:
         """One scan a folder with ``color/``.
@@ -83,11 +87,13 @@ class ScanNetFrames:
             frame: FrameFiles(f"color/{images[frame]}", f"depth/{frame}.png", f"pose/{frame}.txt")
             for frame in names
         }
-        _warn_of_extrinsics(folder)
-        rig = Rig(
+        rig = scannet_rig(
             _camera(folder, "color", [folder / files[frame].image for frame in names]),
             _camera(folder, "depth", [folder / files[frame].depth for frame in names]),
+            _extrinsic(folder, "color"),
+            _extrinsic(folder, "depth"),
             self.config.depth_scale,
+            str(folder / "intrinsic"),
         )
         return RigScan(
             name,
@@ -121,10 +127,11 @@ def _camera(folder: Path, kind: str, paths: Sequence[Path]) -> Camera:
     return pinhole(read_intrinsics(path), size, str(path))
 
 
-def _warn_of_extrinsics(folder: Path) -> None:
-    """An export of a raw, uncalibrated recording has extrinsics; which way they map is documented
-    nowhere, so they are not applied."""
-    for path in sorted((folder / "intrinsic").glob("extrinsic_*.txt")):
-        numbers = torch.tensor(read_numbers(path))
-        if not torch.equal(numbers, torch.eye(4).flatten()):
-            logger.warning("%s is not the identity and is not applied: colour may be off", path)
+def _extrinsic(folder: Path, kind: str) -> torch.Tensor:
+    path = folder / "intrinsic" / f"extrinsic_{kind}.txt"
+    if not path.is_file():
+        return torch.eye(4, dtype=torch.float64)
+    numbers = read_numbers(path)
+    if len(numbers) != 16:
+        raise ValueError(f"extrinsics {path} hold {len(numbers)} numbers, expected 4x4")
+    return torch.tensor(numbers, dtype=torch.float64).reshape(4, 4)

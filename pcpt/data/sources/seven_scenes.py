@@ -66,6 +66,11 @@ class SevenScenes:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a scan at ``path`` has this layout."""
+        return any(path.glob("frame-*.pose.txt"))
+
     def open(self) -> list[Scan]:
         """One scan a folder of frames.
 
