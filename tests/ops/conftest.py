@@ -1,10 +1,14 @@
 """Both ways of computing, for every operator's tests."""
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from pcpt.ops._library import COMPILED
 
@@ -27,6 +31,47 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "reference":
         monkeypatch.setattr(request.module.module, "has_kernel", lambda *_: False)
     return request.param
+
+
+@pytest.fixture
+def reference(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """The operator of the test module's ``module``, by its reference whatever was built."""
+    module = request.module.module
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "has_kernel", lambda *_: False)
+            return getattr(module, module.__name__.rpartition(".")[2])(*arguments, **options)
+
+    return call
+
+
+@pytest.fixture
+def odd_clouds() -> Callable[..., Tensor]:
+    """Batches (B, N, C) that searches get wrong: on a grid (ties), repeated, flat, not finite, so
+    far apart that squares overflow, or plain."""
+
+    def make(draw: random.Random, num_clouds: int, num_points: int, channels: int) -> Tensor:
+        generator = torch.Generator().manual_seed(draw.randrange(2**31))
+        dtype = draw.choice([torch.float32, torch.float64])
+        points = torch.randn(num_clouds, num_points, channels, generator=generator, dtype=dtype)
+        kind = draw.choice(["plain", "grid", "repeated", "flat", "not finite", "far"])
+        if kind == "grid":
+            points = (2 * points).round()
+        elif kind == "repeated" and num_points:
+            points = points[
+                :, torch.randint(num_points // 4 + 1, (num_points,), generator=generator)
+            ]
+        elif kind == "flat":
+            points[..., 1:] = 0
+        elif kind == "not finite":
+            hit = torch.rand(points.shape, generator=generator) < 0.05
+            points[hit] = draw.choice([torch.nan, torch.inf, -torch.inf])
+        elif kind == "far":
+            points *= 2e19 if dtype == torch.float32 else 1e154
+        return points
+
+    return make
 
 
 def _resident_bytes() -> int:
