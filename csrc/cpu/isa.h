@@ -1,5 +1,6 @@
-// Which instruction sets kernels are compiled for, and which of them this machine runs.
-// every_isa.h includes a file of kernels once for each; PCPT_BEST picks among the copies.
+// Which instruction sets kernels are compiled for, and which of them this machine runs. A file of
+// kernels is included once for each (every_isa.h does so where nothing else differs), in namespaces
+// avx512, avx2 and baseline; PCPT_BEST picks among the copies.
 #pragma once
 
 #include <cstdlib>
@@ -23,8 +24,9 @@ inline Isa best_isa() {
     const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
     const std::string most = variable ? variable : "";
     if (most != "default") {
-      if (most != "avx2" && __builtin_cpu_supports("avx512f")) return Isa::avx512;
-      if (__builtin_cpu_supports("avx2")) return Isa::avx2;
+      if (most != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+        return Isa::avx512;
+      if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
     }
 #endif
     return Isa::baseline;
@@ -34,7 +36,7 @@ inline Isa best_isa() {
 
 }  // namespace pcpt
 
-// The copy of a function of one PCPT_KERNELS file that is made for this machine.
+// The copy of a name that is made for this machine.
 #ifdef PCPT_X86
 #define PCPT_BEST(...)                                          \
   (pcpt::best_isa() == pcpt::Isa::avx512 ? avx512::__VA_ARGS__  \

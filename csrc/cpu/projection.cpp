@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "instruction_set.h"
+#include "isa.h"
 
 namespace {
 
@@ -30,15 +30,6 @@ namespace {
 }  // namespace
 
 const pcpt::ProjectionKernels& pcpt::projection_kernels() {
-  static const ProjectionKernels& best = []() -> const ProjectionKernels& {
-#ifdef PCPT_X86
-    switch (instruction_set()) {
-      case InstructionSet::avx512: return avx512::KERNELS;
-      case InstructionSet::avx2: return avx2::KERNELS;
-      case InstructionSet::baseline: break;
-    }
-#endif
-    return baseline::KERNELS;
-  }();
+  static const ProjectionKernels& best = PCPT_BEST(KERNELS);
   return best;
 }
