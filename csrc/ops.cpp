@@ -17,6 +17,11 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("rotated_iou(Tensor boxes, Tensor other_boxes, bool aligned, bool bev) -> Tensor");
   m.def("rotated_iou_backward(Tensor grad, Tensor boxes, Tensor other_boxes, bool aligned, bool bev) -> (Tensor grad_boxes, Tensor grad_other_boxes)");
   m.def("voxelize(Tensor points, float voxel_size, Tensor batch_index) -> (Tensor coordinates, Tensor point_to_voxel)");
+  m.def("farthest_points(Tensor points, Tensor lengths, Tensor start_index, int num_samples) -> Tensor");
+  m.def("nearest_neighbors(Tensor queries, Tensor query_lengths, Tensor points, Tensor lengths, int k) -> (Tensor index, Tensor squared_distance)");
+  m.def("ball_query(Tensor queries, Tensor query_lengths, Tensor points, Tensor lengths, float radius, int k) -> (Tensor index, Tensor squared_distance)");
+  m.def("segment_sum(Tensor values, Tensor segment_index, int num_segments) -> Tensor");
+  m.def("segment_extreme(Tensor values, Tensor segment_index, int num_segments, bool largest) -> (Tensor out, Tensor row)");
   m.def("voxel_table(Tensor coordinates) -> (Tensor table, Tensor duplicate)");
   m.def("kernel_map(Tensor table, int num_in, Tensor out_coordinates, Tensor offsets, bool mirrored) -> Tensor");
   m.def("coarsen_voxels(Tensor coordinates, int stride) -> (Tensor coarse, Tensor parent)");

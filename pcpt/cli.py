@@ -154,6 +154,46 @@ def doctor(arguments: Sequence[str]) -> int:
     return 0 if diagnosis.healthy else 1
 
 
+def rooms(arguments: Sequence[str]) -> int:
+    """Makes synthetic furnished rooms in ScanNet's file formats."""
+    from pcpt.data.rooms.config import RoomsConfig
+    from pcpt.data.rooms.generate import generate_rooms
+
+    default = RoomsConfig()
+    parser = argparse.ArgumentParser(prog="pcpt rooms", description="Makes synthetic rooms.")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write, or to go on with")
+    parser.add_argument("--rooms", type=int, default=60, help="how many in all (60)")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--frames", type=int, default=default.frames, help="of each scan (48)")
+    sides = ("WIDTH", "HEIGHT")
+    parser.add_argument("--size", type=int, nargs=2, metavar=sides, default=[320, 240])
+    parser.add_argument("--color-size", type=int, nargs=2, metavar=sides, help="if not --size")
+    parser.add_argument(
+        "--spacing", type=float, default=default.spacing, help="of vertices, metres"
+    )
+    parser.add_argument("--drift", type=float, default=0.0, help="of tracking at the end, metres")
+    parser.add_argument("--label-images", action="store_true", help="write labels of every frame")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    options = parser.parse_args(arguments)
+    color_width, color_height = options.color_size or options.size
+    config = RoomsConfig(
+        seed=options.seed,
+        frames=options.frames,
+        depth_size=(options.size[1], options.size[0]),
+        color_size=(color_height, color_width),
+        spacing=options.spacing,
+        drift=options.drift,
+        label_images=options.label_images,
+    )
+
+    def tell(done: int, wanted: int) -> None:
+        print(f"\r{done}/{wanted} rooms", end="" if done < wanted else "\n", flush=True)
+
+    made = generate_rooms(options.out, options.rooms, config, jobs=options.jobs, progress=tell)
+    print(f"made {made} rooms; {options.rooms} in {options.out}")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "test": test,
@@ -162,6 +202,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "doctor": doctor,
     "prepare": prepare,
     "benchmark": benchmark,
+    "rooms": rooms,
 }
 
 

@@ -2,21 +2,36 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-if os.environ.get("PCPT_EMULATE_CUDA") == "1":  # see cuda_emulator/build.py
-    _spec = importlib.util.spec_from_file_location(
-        "cuda_emulator_build", Path(__file__).with_name("cuda_emulator") / "build.py"
-    )
-    assert _spec is not None and _spec.loader is not None
-    _build = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(_build)
-    _build.load()
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Another build of csrc in the place of pcpt._C, before pcpt is imported: its CUDA kernels on a CPU
+# by cuda_emulator/build.py, or a library such as the one that `make test-sanitized` builds.
+_extension: Path | None = None
+if os.environ.get("PCPT_EMULATE_CUDA") == "1":
+    _build = _load("cuda_emulator_build", REPOSITORY / "tests" / "cuda_emulator" / "build.py")
+    _extension = _build.build()
+elif "PCPT_TEST_EXTENSION" in os.environ:
+    _extension = Path(os.environ["PCPT_TEST_EXTENSION"]).resolve(strict=True)
+if _extension is not None:
+    if "pcpt._C" in sys.modules:
+        raise RuntimeError("pcpt._C is already loaded")
+    sys.modules["pcpt._C"] = _load("pcpt._C", _extension)
 
 
 def pytest_configure(config: pytest.Config) -> None:

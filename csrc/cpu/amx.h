@@ -10,9 +10,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <string>
 
+#include "isa.h"
 #include "sparse_conv.h"
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
@@ -32,10 +31,8 @@ using torch::headeronly::BFloat16;
 inline bool available() {
 #ifdef PCPT_AMX
   static const bool answer = [] {
-    const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
-    const std::string most = variable ? variable : "";
     unsigned a, b, c, d;
-    if (most == "default" || most == "avx2") return false;
+    if (best_isa() != Isa::avx512) return false;
     if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) return false;
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return false;  // avx512_bf16
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;

@@ -9,20 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "direction_tree.h"
 #include "geometry.h"
+#include "isa.h"
 #include "parallel.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PCPT_X86 1
-#include <immintrin.h>
-#endif
 
 namespace {
 
@@ -52,23 +46,7 @@ using torch::stable::Tensor;
 #define PCPT_ISA baseline
 #include "hull_corners.h"
 
-using FindCorners = void (*)(const Points& points, uint8_t* corner);
-
-// The best this machine has; ATEN_CPU_CAPABILITY=default|avx2 lowers it, as it does torch's kernels.
-FindCorners choose() {
-#ifdef PCPT_X86
-  const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
-  const std::string most = variable ? variable : "";
-  if (most != "default") {
-    if (most != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-      return avx512::find_corners;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::find_corners;
-  }
-#endif
-  return baseline::find_corners;
-}
-
-const FindCorners find_corners = choose();
+const auto find_corners = PCPT_BEST(find_corners);
 
 // Place of a direction on the unfolded octahedron, in -1..1.
 std::pair<double, double> unfold(double x, double y, double z) {

@@ -12,7 +12,7 @@
 
 #include "numbering.h"
 #include "parallel.h"
-#include "voxel_key.h"
+#include "voxel_table.h"
 
 namespace {
 

@@ -1,86 +1,105 @@
-// Finds the visible (point, view) pairs. A task is one view and one block of points; tasks collect
-// their pairs on their own and a prefix sum over tasks places them, so that the order of the result
+// Finds the visible (point, view) pairs. A task is one view and a run of blocks of points; blocks
+// collect their pairs on their own and a prefix sum places them, so that the order of the result
 // (view, then point) does not depend on the number of threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
+#include <memory>
 #include <tuple>
 #include <vector>
 
-#include "geometry.h"
+#include "parallel.h"
+#include "projection.h"
 
 namespace {
 
+using pcpt::POINT_BLOCK;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-constexpr int64_t BLOCK = 2048;  // the arrays of a block stay in the first-level cache
+constexpr int64_t BLOCKS_PER_TASK = 16;
 
-struct Match {
-  int32_t offset;  // of the point within its block
-  float u, v, depth_error;
+struct Cloud {
+  const float* points;  // (N, 3)
+  int64_t num_points, num_blocks;
+
+  const float* block(int64_t index) const { return points + 3 * POINT_BLOCK * index; }
+  int64_t size(int64_t index) const {
+    return std::min(POINT_BLOCK, num_points - POINT_BLOCK * index);
+  }
 };
 
 struct Views {
-  const float* depth;  // (V, H, W)
+  int64_t count;
+  const float* depth;             // (V, H, W)
   const float* depth_projection;  // (V, 3, 4)
   const float* color_projection;  // (V, 3, 4)
-  int32_t height, width;
-  float lower, upper_u, upper_v;  // colour pixels kept: lower <= u < upper_u
-  float absolute_tolerance, relative_tolerance;
+  pcpt::MatchView common;         // what all views share
 };
 
-// Depth pixel under each point, -1 where there is none, and the point's depth.
-void find_cells(const pcpt::Projection& projection, const float* points, int64_t count,
-                int32_t height, int32_t width, int32_t* __restrict__ cell, float* __restrict__ z) {
-  float x[BLOCK], y[BLOCK];
-  for (int64_t i = 0; i < count; ++i) {  // one array a coordinate, so that the next loop vectorises
-    x[i] = points[3 * i];
-    y[i] = points[3 * i + 1];
-    z[i] = points[3 * i + 2];
-  }
-  const float height_f = static_cast<float>(height), width_f = static_cast<float>(width);
-  for (int64_t i = 0; i < count; ++i) {
-    const pcpt::Pixel pixel = pcpt::project(projection, x[i], y[i], z[i]);
-    const float column = pixel.u + 0.5f, row = pixel.v + 0.5f;
-    // Bitwise: && would be a branch. Comparisons with nan are false.
-    const bool inside = (pixel.z > 0.f) & (column >= 0.f) & (column < width_f) & (row >= 0.f) &
-                        (row < height_f);
-    const int32_t index = static_cast<int32_t>(inside ? row : 0.f) * width +
-                          static_cast<int32_t>(inside ? column : 0.f);
-    cell[i] = inside ? index : -1;
-    z[i] = pixel.z;
-  }
+// The matches of a block: their offsets, then u, v and depth errors.
+struct Found {
+  int64_t count = 0;
+  std::unique_ptr<float[]> values;
+
+  const float* column(int64_t index) const { return values.get() + index * count; }
+};
+
+Found copy(const pcpt::BlockPoints& matches, int64_t count) {
+  Found found;
+  if (count == 0) return found;
+  found.count = count;
+  found.values.reset(new float[4 * count]);
+  float* to = found.values.get();
+  std::memcpy(to, matches.offset, 4 * count);
+  std::memcpy(to + count, matches.u, 4 * count);
+  std::memcpy(to + 2 * count, matches.v, 4 * count);
+  std::memcpy(to + 3 * count, matches.depth, 4 * count);
+  return found;
 }
 
-int64_t match_block(const Views& views, int64_t view, const float* points, int64_t count,
-                    Match* found) {
-  const int64_t pixels = int64_t(views.height) * views.width;
-  const pcpt::Projection to_depth = pcpt::load_projection(views.depth_projection + 12 * view);
-  const pcpt::Projection to_color = pcpt::load_projection(views.color_projection + 12 * view);
-  const float* depth = views.depth + view * pixels;
-  int32_t cell[BLOCK];
-  float z[BLOCK];
-  find_cells(to_depth, points, count, views.height, views.width, cell, z);
+// A view may lie far from most blocks of a large cloud: their bounds say so without their points.
+// With one view that would be read once, finding the bounds costs as much as it saves.
+std::vector<pcpt::Box> bounds_of(const Cloud& cloud, int64_t num_views) {
+  std::vector<pcpt::Box> bounds(num_views > 1 ? cloud.num_blocks : 0);
+  torch::stable::parallel_for(
+      0, static_cast<int64_t>(bounds.size()), 32, [&](int64_t begin, int64_t end) {
+        for (int64_t block = begin; block < end; ++block)
+          bounds[block] = pcpt::projection_kernels().bounds(cloud.block(block), cloud.size(block));
+      });
+  return bounds;
+}
 
-  int64_t matched = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    if (cell[i] < 0) continue;
-    const float measured = depth[cell[i]];
-    const float error = z[i] - measured;
-    const float tolerance = views.absolute_tolerance + views.relative_tolerance * measured;
-    if (!(measured > 0.f) || !std::isfinite(measured) || !(std::fabs(error) <= tolerance)) continue;
-    const pcpt::Pixel color =
-        pcpt::project(to_color, points[3 * i], points[3 * i + 1], points[3 * i + 2]);
-    if (color.z > 0.f && color.u >= views.lower && color.u < views.upper_u &&
-        color.v >= views.lower && color.v < views.upper_v) {
-      found[matched++] = {static_cast<int32_t>(i), color.u, color.v, error};
+// The pairs of every block under every view, view by view.
+std::vector<Found> match_all(const Views& views, const Cloud& cloud) {
+  std::vector<Found> found(views.count * cloud.num_blocks);
+  const int64_t pixels = int64_t(views.common.height) * views.common.width;
+  if (pixels == 0) return found;
+  const std::vector<pcpt::Box> bounds = bounds_of(cloud, views.count);
+  const pcpt::ProjectionKernels& kernels = pcpt::projection_kernels();
+  const int64_t runs = (cloud.num_blocks + BLOCKS_PER_TASK - 1) / BLOCKS_PER_TASK;
+  pcpt::for_each_task(views.count * runs, [&](int64_t task) {
+    const int64_t index = task / runs, first = task % runs * BLOCKS_PER_TASK;
+    pcpt::MatchView view = views.common;
+    view.depth = views.depth + index * pixels;
+    view.to_depth = pcpt::load_projection(views.depth_projection + 12 * index);
+    view.to_color = pcpt::load_projection(views.color_projection + 12 * index);
+    view.same_camera =
+        std::equal(view.to_depth.m, view.to_depth.m + 12, view.to_color.m);
+    const pcpt::Frustum frustum = pcpt::frustum_of(view.to_depth, view.height, view.width);
+    pcpt::BlockPoints matches;
+    for (int64_t block = first; block < std::min(first + BLOCKS_PER_TASK, cloud.num_blocks);
+         ++block) {
+      if (!bounds.empty() && pcpt::is_outside(frustum, bounds[block])) continue;
+      const int64_t count =
+          kernels.match(view, cloud.block(block), cloud.size(block), matches);
+      found[index * cloud.num_blocks + block] = copy(matches, count);
     }
-  }
-  return matched;
+  });
+  return found;
 }
 
 void check_inputs(const Tensor& points, const Tensor& depth, const Tensor& depth_projection,
@@ -100,24 +119,6 @@ void check_inputs(const Tensor& points, const Tensor& depth, const Tensor& depth
   }
 }
 
-// The pairs of every task, view by view and block by block.
-std::vector<std::vector<Match>> match_all(const Views& views, int64_t num_views,
-                                          const float* points, int64_t num_points) {
-  const int64_t num_blocks = (num_points + BLOCK - 1) / BLOCK;
-  std::vector<std::vector<Match>> matches(num_views * num_blocks);
-  torch::stable::parallel_for(0, num_views * num_blocks, 1, [&](int64_t begin, int64_t end) {
-    Match found[BLOCK];
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task % num_blocks * BLOCK;
-      const int64_t count = std::min(BLOCK, num_points - first);
-      const int64_t matched =
-          match_block(views, task / num_blocks, points + 3 * first, count, found);
-      matches[task].assign(found, found + matched);
-    }
-  });
-  return matches;
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
     const Tensor& points,            // (N, 3) float32
     const Tensor& depth,             // (V, H, W) float32
@@ -126,26 +127,25 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
     int64_t color_height, int64_t color_width, double absolute_tolerance,
     double relative_tolerance, int64_t border) {
   check_inputs(points, depth, depth_projection, color_projection);
-  const Views views{depth.const_data_ptr<float>(),
-                    depth_projection.const_data_ptr<float>(),
-                    color_projection.const_data_ptr<float>(),
-                    static_cast<int32_t>(depth.size(1)),
-                    static_cast<int32_t>(depth.size(2)),
-                    static_cast<float>(border - 0.5),
-                    static_cast<float>(color_width - border - 0.5),
-                    static_cast<float>(color_height - border - 0.5),
-                    static_cast<float>(absolute_tolerance),
-                    static_cast<float>(relative_tolerance)};
-  const int64_t num_views = depth.size(0);
-  const auto matches =
-      match_all(views, num_views, points.const_data_ptr<float>(), points.size(0));
+  Views views{depth.size(0), depth.const_data_ptr<float>(),
+              depth_projection.const_data_ptr<float>(), color_projection.const_data_ptr<float>(),
+              pcpt::MatchView{}};
+  views.common.height = static_cast<int32_t>(depth.size(1));
+  views.common.width = static_cast<int32_t>(depth.size(2));
+  views.common.lower = static_cast<float>(border - 0.5);
+  views.common.upper_u = static_cast<float>(color_width - border - 0.5);
+  views.common.upper_v = static_cast<float>(color_height - border - 0.5);
+  views.common.absolute_tolerance = static_cast<float>(absolute_tolerance);
+  views.common.relative_tolerance = static_cast<float>(relative_tolerance);
+  const int64_t num_points = points.size(0);
+  const Cloud cloud{points.const_data_ptr<float>(), num_points,
+                    (num_points + POINT_BLOCK - 1) / POINT_BLOCK};
+  const std::vector<Found> found = match_all(views, cloud);
 
-  const int64_t num_tasks = static_cast<int64_t>(matches.size());
-  std::vector<int64_t> start(num_tasks + 1, 0);
-  for (int64_t task = 0; task < num_tasks; ++task) {
-    start[task + 1] = start[task] + static_cast<int64_t>(matches[task].size());
-  }
-  const int64_t total = start[num_tasks];
+  const int64_t num_parts = static_cast<int64_t>(found.size());
+  std::vector<int64_t> start(num_parts + 1, 0);
+  for (int64_t part = 0; part < num_parts; ++part) start[part + 1] = start[part] + found[part].count;
+  const int64_t total = start[num_parts];
   Tensor point_index = torch::stable::new_empty(points, {total}, ScalarType::Long);
   Tensor view_index = torch::stable::new_empty(points, {total}, ScalarType::Long);
   Tensor pixel = torch::stable::new_empty(points, {total, 2});
@@ -154,18 +154,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
   int64_t* view_out = view_index.mutable_data_ptr<int64_t>();
   float* pixel_out = pixel.mutable_data_ptr<float>();
   float* error_out = depth_error.mutable_data_ptr<float>();
-  torch::stable::parallel_for(0, num_tasks, 8, [&](int64_t begin, int64_t end) {
-    const int64_t num_blocks = num_tasks / num_views;
-    for (int64_t task = begin; task < end; ++task) {
-      int64_t row = start[task];
-      for (const Match& match : matches[task]) {
-        point_out[row] = task % num_blocks * BLOCK + match.offset;
-        view_out[row] = task / num_blocks;
-        pixel_out[2 * row] = match.u;
-        pixel_out[2 * row + 1] = match.v;
-        error_out[row] = match.depth_error;
-        ++row;
+  torch::stable::parallel_for(0, num_parts, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t count = found[part].count, row = start[part];
+      if (count == 0) continue;
+      const int64_t first = part % cloud.num_blocks * POINT_BLOCK;
+      const Found& block = found[part];
+      const float *u = block.column(1), *v = block.column(2);
+      int32_t offset[POINT_BLOCK];
+      std::memcpy(offset, block.column(0), 4 * count);
+      for (int64_t i = 0; i < count; ++i) point_out[row + i] = first + offset[i];
+      std::fill_n(view_out + row, count, part / cloud.num_blocks);
+      for (int64_t i = 0; i < count; ++i) {
+        pixel_out[2 * (row + i)] = u[i];
+        pixel_out[2 * (row + i) + 1] = v[i];
       }
+      std::memcpy(error_out + row, block.column(3), 4 * count);
     }
   });
   return {point_index, view_index, pixel, depth_error};

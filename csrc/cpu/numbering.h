@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "voxel_key.h"
+#include "voxel_table.h"
 
 namespace pcpt {
 

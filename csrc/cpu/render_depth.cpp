@@ -4,8 +4,9 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <vector>
 
-#include "geometry.h"
+#include "projection.h"
 
 namespace {
 
@@ -17,27 +18,56 @@ struct Image {
   int32_t height, width;
 };
 
-// Splats every point into the rows first..last-1 of one view.
-void splat(const pcpt::Projection& projection, const float* points, int64_t num_points,
-           int32_t radius, int32_t first, int32_t last, const Image& image) {
-  // Bounds on the centre, in float: what lies beyond reaches no pixel and may not fit an int.
-  const float low = static_cast<float>(-radius);
-  const float high_u = static_cast<float>(image.width + radius);
-  const float high_v = static_cast<float>(image.height + radius);
-  for (int64_t i = 0; i < num_points; ++i) {
-    const pcpt::Pixel pixel =
-        pcpt::project(projection, points[3 * i], points[3 * i + 1], points[3 * i + 2]);
-    const float u = pixel.u + 0.5f, v = pixel.v + 0.5f;
-    if (!(pixel.z > 0.f && u >= low && u < high_u && v >= low && v < high_v)) continue;
-    const int32_t column = pcpt::floor_to_int(u), row = pcpt::floor_to_int(v);
+// Splats points that reach into the image into its rows first..last-1.
+void splat(const pcpt::BlockPoints& points, int64_t count, int32_t radius, int32_t first,
+           int32_t last, const Image& image) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float z = points.depth[i];
+    const int32_t column = pcpt::floor_to_int(points.u[i] + 0.5f);
+    const int32_t row = pcpt::floor_to_int(points.v[i] + 0.5f);
+    const int32_t left = std::max(column - radius, 0);
     const int32_t right = std::min(column + radius, image.width - 1);
     const int32_t bottom = std::min(row + radius, last - 1);
     for (int32_t y = std::max(row - radius, first); y <= bottom; ++y) {
       float* line = image.depth + int64_t(y) * image.width;
-      for (int32_t x = std::max(column - radius, 0); x <= right; ++x) {
-        if (line[x] == 0.f || pixel.z < line[x]) line[x] = pixel.z;
+      for (int32_t x = left; x <= right; ++x) {
+        const float nearest = line[x];  // written back in any case: a branch would be a guess
+        line[x] = (nearest == 0.f) | (z < nearest) ? z : nearest;
       }
     }
+  }
+}
+
+struct Cloud {
+  const float* points;
+  int64_t count;
+  std::vector<pcpt::Box> bounds;  // of its blocks
+
+  Cloud(const float* points, int64_t count)
+      : points(points), count(count),
+        bounds((count + pcpt::POINT_BLOCK - 1) / pcpt::POINT_BLOCK) {
+    torch::stable::parallel_for(
+        0, static_cast<int64_t>(bounds.size()), 32, [&](int64_t begin, int64_t end) {
+          for (int64_t block = begin; block < end; ++block)
+            bounds[block] = pcpt::projection_kernels().bounds(of(block), size(block));
+        });
+  }
+  const float* of(int64_t block) const { return points + 3 * pcpt::POINT_BLOCK * block; }
+  int64_t size(int64_t block) const {
+    return std::min(pcpt::POINT_BLOCK, count - pcpt::POINT_BLOCK * block);
+  }
+};
+
+void render(const pcpt::Projection& projection, const Cloud& cloud, int32_t radius, int32_t first,
+            int32_t last, const Image& image) {
+  const pcpt::ProjectionKernels& kernels = pcpt::projection_kernels();
+  const pcpt::Frustum frustum = pcpt::frustum_of(projection, image.height, image.width, radius);
+  pcpt::BlockPoints points;
+  for (int64_t block = 0; block < static_cast<int64_t>(cloud.bounds.size()); ++block) {
+    if (pcpt::is_outside(frustum, cloud.bounds[block])) continue;
+    const int64_t count = kernels.inside(projection, image.height, image.width, radius,
+                                         cloud.of(block), cloud.size(block), points);
+    splat(points, count, radius, first, last, image);
   }
 }
 
@@ -52,7 +82,7 @@ Tensor render_depth_cpu(const Tensor& points,      // (N, 3) float32
                   "render_depth: expected contiguous float32 tensors");
   const int64_t num_views = projection.size(0);
   Tensor out = torch::stable::new_zeros(points, {num_views, height, width});
-  const float* position = points.const_data_ptr<float>();
+  const Cloud cloud(points.const_data_ptr<float>(), points.size(0));
   const float* matrix = projection.const_data_ptr<float>();
   float* depth = out.mutable_data_ptr<float>();
 
@@ -66,9 +96,9 @@ Tensor render_depth_cpu(const Tensor& points,      // (N, 3) float32
       const int64_t view = task / bands, band = task % bands;
       const Image image{depth + view * height * width, static_cast<int32_t>(height),
                         static_cast<int32_t>(width)};
-      splat(pcpt::load_projection(matrix + 12 * view), position, points.size(0),
-            static_cast<int32_t>(radius_pixels), static_cast<int32_t>(height * band / bands),
-            static_cast<int32_t>(height * (band + 1) / bands), image);
+      render(pcpt::load_projection(matrix + 12 * view), cloud, static_cast<int32_t>(radius_pixels),
+             static_cast<int32_t>(height * band / bands),
+             static_cast<int32_t>(height * (band + 1) / bands), image);
     }
   });
   return out;

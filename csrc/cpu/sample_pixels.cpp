@@ -5,104 +5,115 @@
 #include <torch/headeronly/core/Dispatch_v2.h>
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
-#include "geometry.h"
+#include "bilinear.h"
+#include "parallel.h"
 
 namespace {
 
+using pcpt::Corners;
+using pcpt::Map;
+using pcpt::Precise;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 constexpr int64_t PAIR_BLOCK = 64;     // forward: pairs that walk the channels together
-constexpr int64_t CHANNEL_BLOCK = 16;  // backward: channels that walk the pairs together
+constexpr int64_t CHANNEL_BLOCK = 64;  // backward: channels of a task
 
-struct Shape {
-  int64_t num_views, channels;
-  int32_t height, width;
-  int64_t image_height, image_width;
-  bool align_corners;
+struct Pairs {
+  const int64_t* view_index;
+  const void* pixel;  // (M, 2) of the precise type
+  int64_t count;
 
-  int64_t cells() const { return int64_t(height) * width; }
+  template <typename P>
+  Corners<P> corners(const Map<P>& map, int64_t pair) const {
+    const P* at = static_cast<const P*>(pixel) + 2 * pair;
+    return pcpt::corners_at(map, at[0], at[1]);
+  }
 };
-
-// The four cells of a pair within a channel's plane, and how they mix.
-template <typename T>
-struct Corners {
-  std::array<int32_t, 4> cell;  // top left, top right, bottom left, bottom right
-  T right, bottom;              // weights of the second column and row
-};
-
-template <typename T>
-T interpolation_scale(int64_t input, int64_t output, bool align_corners) {
-  if (!align_corners) return static_cast<T>(input) / static_cast<T>(output);
-  return output > 1 ? static_cast<T>(input - 1) / static_cast<T>(output - 1) : T(0);
-}
-
-template <typename T>
-Corners<T> corners_at(const Shape& shape, const T* pixel) {
-  const T scale_u = interpolation_scale<T>(shape.width, shape.image_width, shape.align_corners);
-  const T scale_v = interpolation_scale<T>(shape.height, shape.image_height, shape.align_corners);
-  const auto u = pcpt::interpolation_taps(pixel[0], scale_u, shape.width, shape.align_corners);
-  const auto v = pcpt::interpolation_taps(pixel[1], scale_v, shape.height, shape.align_corners);
-  return {{v.first * shape.width + u.first, v.first * shape.width + u.second,
-           v.second * shape.width + u.first, v.second * shape.width + u.second},
-          u.weight, v.weight};
-}
 
 // Each thread owns some pairs. A block of pairs reads one channel's plane at a time, which the cache
 // holds, rather than each pair jumping through all planes.
-template <typename T>
-void forward(const Shape& shape, const T* features, const int64_t* view_index, const T* pixel,
-             int64_t num_pairs, T* out) {
-  const int64_t num_blocks = (num_pairs + PAIR_BLOCK - 1) / PAIR_BLOCK;
+template <typename T, typename P = Precise<T>>
+void forward(const Map<P>& map, const T* features, int64_t channels, const Pairs& pairs, T* out) {
+  const int64_t num_blocks = (pairs.count + PAIR_BLOCK - 1) / PAIR_BLOCK;
   torch::stable::parallel_for(0, num_blocks, 1, [&](int64_t begin, int64_t end) {
-    Corners<T> corners[PAIR_BLOCK];
+    Corners<P> corners[PAIR_BLOCK];
     const T* plane[PAIR_BLOCK];
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * PAIR_BLOCK;
-      const int64_t count = std::min(PAIR_BLOCK, num_pairs - first);
+      const int64_t count = std::min(PAIR_BLOCK, pairs.count - first);
       for (int64_t i = 0; i < count; ++i) {
-        corners[i] = corners_at(shape, pixel + 2 * (first + i));
-        plane[i] = features + view_index[first + i] * shape.channels * shape.cells();
+        corners[i] = pairs.corners(map, first + i);
+        plane[i] = features + pairs.view_index[first + i] * channels * map.cells();
       }
-      for (int64_t channel = 0; channel < shape.channels; ++channel) {
+      for (int64_t channel = 0; channel < channels; ++channel) {
         for (int64_t i = 0; i < count; ++i) {
-          const T* p = plane[i] + channel * shape.cells();
-          const auto& [cell, right, bottom] = corners[i];
-          const T left = T(1) - right, top = T(1) - bottom;
-          out[(first + i) * shape.channels + channel] =
-              top * (left * p[cell[0]] + right * p[cell[1]]) +
-              bottom * (left * p[cell[2]] + right * p[cell[3]]);
+          const T* p = plane[i] + channel * map.cells();
+          const auto& cell = corners[i].cell;
+          out[(first + i) * channels + channel] = static_cast<T>(
+              corners[i].mix(static_cast<P>(p[cell[0]]), static_cast<P>(p[cell[1]]),
+                             static_cast<P>(p[cell[2]]), static_cast<P>(p[cell[3]])));
         }
       }
     }
   });
 }
 
-// Each thread owns some channels of every view and adds the pairs in their order: no two threads
-// write one cell, and sums do not depend on the number of threads.
-template <typename T>
-void backward(const Shape& shape, const T* grad, const int64_t* view_index, const T* pixel,
-              int64_t num_pairs, T* grad_features) {
-  const int64_t num_blocks = (shape.channels + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
-  torch::stable::parallel_for(0, num_blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * CHANNEL_BLOCK;
-      const int64_t last = std::min(first + CHANNEL_BLOCK, shape.channels);
-      for (int64_t pair = 0; pair < num_pairs; ++pair) {
-        const auto [cell, right, bottom] = corners_at(shape, pixel + 2 * pair);
-        const T left = T(1) - right, top = T(1) - bottom;
-        T* view = grad_features + view_index[pair] * shape.channels * shape.cells();
-        for (int64_t channel = first; channel < last; ++channel) {
-          const T value = grad[pair * shape.channels + channel];
-          T* p = view + channel * shape.cells();
-          p[cell[0]] += top * left * value;
-          p[cell[1]] += top * right * value;
-          p[cell[2]] += bottom * left * value;
-          p[cell[3]] += bottom * right * value;
+// The pairs of each view, in their order: those of view v are listed from start[v] to start[v + 1].
+struct PairsByView {
+  std::vector<int64_t> start, pair;
+
+  PairsByView(const Pairs& pairs, int64_t num_views)
+      : start(num_views + 1, 0), pair(pairs.count) {
+    for (int64_t i = 0; i < pairs.count; ++i) {
+      const int64_t view = pairs.view_index[i];
+      STD_TORCH_CHECK(view >= 0 && view < num_views, "sample_pixels: view_index out of range");
+      ++start[view + 1];
+    }
+    for (int64_t view = 0; view < num_views; ++view) start[view + 1] += start[view];
+    std::vector<int64_t> next(start.begin(), start.end() - 1);
+    for (int64_t i = 0; i < pairs.count; ++i) pair[next[pairs.view_index[i]]++] = i;
+  }
+};
+
+// A task is one view and some channels. The cells that its pairs touch get a row each, side by side,
+// so that adding a pair is four runs over channels; then the rows go to the planes. Cells are summed
+// in the order of the pairs, so sums do not depend on the number of threads.
+template <typename T, typename P = Precise<T>>
+void backward(const Map<P>& map, const T* grad, int64_t channels, const Pairs& pairs,
+              int64_t num_views, T* out) {
+  const PairsByView by_view(pairs, num_views);
+  const int64_t blocks = (channels + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
+  pcpt::for_each_task(num_views * blocks, [&](int64_t task) {
+    const int64_t view = task / blocks, first = task % blocks * CHANNEL_BLOCK;
+    const int64_t width = std::min(CHANNEL_BLOCK, channels - first);
+    if (by_view.start[view] == by_view.start[view + 1]) return;
+    std::vector<int32_t> row_of(map.cells(), -1), cells;
+    std::vector<P> rows;
+    P values[CHANNEL_BLOCK];
+    for (int64_t i = by_view.start[view]; i < by_view.start[view + 1]; ++i) {
+      const int64_t pair = by_view.pair[i];
+      const Corners<P> corners = pairs.corners(map, pair);
+      const T* from = grad + pair * channels + first;
+      for (int64_t c = 0; c < width; ++c) values[c] = static_cast<P>(from[c]);
+      for (int corner = 0; corner < 4; ++corner) {
+        int32_t& row = row_of[corners.cell[corner]];
+        if (row < 0) {
+          row = static_cast<int32_t>(cells.size());
+          cells.push_back(corners.cell[corner]);
+          rows.resize(rows.size() + width, P(0));
         }
+        const P weight = corners.weight(corner);
+        P* to = rows.data() + row * width;
+        for (int64_t c = 0; c < width; ++c) to[c] += weight * values[c];
       }
+    }
+    for (int64_t c = 0; c < width; ++c) {
+      T* plane = out + (view * channels + first + c) * map.cells();
+      for (size_t row = 0; row < cells.size(); ++row)
+        plane[cells[row]] = static_cast<T>(rows[row * width + c]);
     }
   });
 }
@@ -112,30 +123,27 @@ void check_pairs(const Tensor& values, const Tensor& view_index, const Tensor& p
                   "sample_pixels: expected contiguous tensors");
   STD_TORCH_CHECK(view_index.dim() == 1 && view_index.scalar_type() == ScalarType::Long,
                   "view_index must be (M,) int64");
+  const ScalarType precise =
+      values.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   STD_TORCH_CHECK(pixel.dim() == 2 && pixel.size(0) == view_index.size(0) && pixel.size(1) == 2 &&
-                      pixel.scalar_type() == values.scalar_type(),
-                  "pixel must be (M, 2) of the dtype of the features");
+                      pixel.scalar_type() == precise,
+                  "pixel must be (M, 2), float64 for float64 features and float32 otherwise");
 }
 
-Tensor sample_pixels_cpu(const Tensor& features,    // (V, C, h, w) float32 or float64
+Tensor sample_pixels_cpu(const Tensor& features,    // (V, C, h, w) floating
                          const Tensor& view_index,  // (M,) int64
-                         const Tensor& pixel,       // (M, 2), dtype of features
+                         const Tensor& pixel,       // (M, 2)
                          int64_t image_height, int64_t image_width, bool align_corners) {
   STD_TORCH_CHECK(features.dim() == 4, "features must be (V, C, h, w)");
   check_pairs(features, view_index, pixel);
-  const Shape shape{features.size(0),
-                    features.size(1),
-                    static_cast<int32_t>(features.size(2)),
-                    static_cast<int32_t>(features.size(3)),
-                    image_height,
-                    image_width,
-                    align_corners};
-  Tensor out = torch::stable::new_empty(features, {pixel.size(0), shape.channels});
+  const Pairs pairs{view_index.const_data_ptr<int64_t>(), pixel.const_data_ptr(), pixel.size(0)};
+  Tensor out = torch::stable::new_empty(features, {pairs.count, features.size(1)});
   THO_DISPATCH_V2(features.scalar_type(), "sample_pixels", AT_WRAP([&] {
-    forward<scalar_t>(shape, features.const_data_ptr<scalar_t>(),
-                      view_index.const_data_ptr<int64_t>(), pixel.const_data_ptr<scalar_t>(),
-                      pixel.size(0), out.mutable_data_ptr<scalar_t>());
-  }), AT_EXPAND(AT_FLOATING_TYPES));
+    const auto map = pcpt::make_map<Precise<scalar_t>>(features.size(2), features.size(3),
+                                                       image_height, image_width, align_corners);
+    forward<scalar_t>(map, features.const_data_ptr<scalar_t>(), features.size(1), pairs,
+                      out.mutable_data_ptr<scalar_t>());
+  }), AT_EXPAND(AT_FLOATING_TYPES), ScalarType::Half, ScalarType::BFloat16);
   return out;
 }
 
@@ -146,19 +154,14 @@ Tensor sample_pixels_backward_cpu(const Tensor& grad,        // (M, C)
                                   int64_t image_height, int64_t image_width, bool align_corners) {
   STD_TORCH_CHECK(grad.dim() == 2 && grad.size(0) == pixel.size(0), "grad must be (M, C)");
   check_pairs(grad, view_index, pixel);
-  const Shape shape{num_views,
-                    grad.size(1),
-                    static_cast<int32_t>(height),
-                    static_cast<int32_t>(width),
-                    image_height,
-                    image_width,
-                    align_corners};
-  Tensor out = torch::stable::new_zeros(grad, {num_views, shape.channels, height, width});
+  const Pairs pairs{view_index.const_data_ptr<int64_t>(), pixel.const_data_ptr(), pixel.size(0)};
+  Tensor out = torch::stable::new_zeros(grad, {num_views, grad.size(1), height, width});
   THO_DISPATCH_V2(grad.scalar_type(), "sample_pixels_backward", AT_WRAP([&] {
-    backward<scalar_t>(shape, grad.const_data_ptr<scalar_t>(), view_index.const_data_ptr<int64_t>(),
-                       pixel.const_data_ptr<scalar_t>(), pixel.size(0),
+    const auto map = pcpt::make_map<Precise<scalar_t>>(height, width, image_height, image_width,
+                                                       align_corners);
+    backward<scalar_t>(map, grad.const_data_ptr<scalar_t>(), grad.size(1), pairs, num_views,
                        out.mutable_data_ptr<scalar_t>());
-  }), AT_EXPAND(AT_FLOATING_TYPES));
+  }), AT_EXPAND(AT_FLOATING_TYPES), ScalarType::Half, ScalarType::BFloat16);
   return out;
 }
 

@@ -9,21 +9,15 @@
 #include <torch/headeronly/core/Dispatch_v2.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <optional>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "isa.h"
 #include "parallel.h"
 #include "sparse_conv.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PCPT_X86 1
-#include <immintrin.h>
-#endif
 
 namespace {
 
@@ -76,20 +70,9 @@ struct Gemm {
 #define PCPT_STRIP 2
 #include "sparse_gemm.h"
 
-// The best this machine has; ATEN_CPU_CAPABILITY=default|avx2 lowers it, as it does torch's kernels.
 template <typename T>
 const Gemm<T>& gemm() {
-  static const Gemm<T> best = [] {
-#ifdef PCPT_X86
-    const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
-    const std::string most = variable ? variable : "";
-    if (most != "default") {
-      if (most != "avx2" && __builtin_cpu_supports("avx512f")) return avx512::gemm<T>();
-      if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::gemm<T>();
-    }
-#endif
-    return baseline::gemm<T>();
-  }();
+  static const Gemm<T> best = PCPT_BEST(gemm<T>());
   return best;
 }
 

@@ -4,7 +4,7 @@
 #include <tuple>
 
 #include "device.h"
-#include "voxel_key.h"
+#include "voxel_table.h"
 
 namespace {
 

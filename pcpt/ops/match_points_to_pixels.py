@@ -77,6 +77,7 @@ def match_points_to_pixels(
         >>> match_points_to_pixels(points, depth, intrinsics, torch.eye(4)[None]).pixel
         tensor([[1., 2.]])
     """
+    _check_views(depth)
     points = check_points(points)
     _check(points, depth, absolute_tolerance, relative_tolerance, border)
     num_views, depth_size = depth.shape[0], check_size(depth.shape[1:], "depth size")
@@ -90,12 +91,15 @@ def match_points_to_pixels(
     depth_projection = projection_matrices(
         depth_intrinsics, depth_camera_to_world, num_views, "depth_"
     )
-    color_projection = projection_matrices(
-        depth_intrinsics if color_intrinsics is None else color_intrinsics,
-        depth_camera_to_world if color_camera_to_world is None else color_camera_to_world,
-        num_views,
-        "color_",
-    )
+    if color_intrinsics is None and color_camera_to_world is None:
+        color_projection = depth_projection
+    else:
+        color_projection = projection_matrices(
+            depth_intrinsics if color_intrinsics is None else color_intrinsics,
+            depth_camera_to_world if color_camera_to_world is None else color_camera_to_world,
+            num_views,
+            "color_",
+        )
     operator = (
         torch.ops.pcpt.match_points_to_pixels
         if has_kernel("match_points_to_pixels", points)
@@ -115,6 +119,18 @@ def match_points_to_pixels(
     )
 
 
+def _check_views(depth: Tensor) -> None:
+    if not isinstance(depth, Tensor):
+        raise ValueError(
+            f"depth is a {type(depth).__name__}, expected one tensor (V, H, W): stack images "
+            "of one size, and match views of other sizes in calls of their own"
+        )
+    if depth.dim() != 3 or not depth.is_floating_point():
+        raise ValueError(
+            f"depth is {depth.dtype} {tuple(depth.shape)}, expected floating (V, H, W) in metres"
+        )
+
+
 def _check(
     points: Tensor,
     depth: Tensor,
@@ -122,10 +138,6 @@ def _check(
     relative_tolerance: float,
     border: int,
 ) -> None:
-    if depth.dim() != 3 or not depth.is_floating_point():
-        raise ValueError(
-            f"depth is {depth.dtype} {tuple(depth.shape)}, expected floating (V, H, W) in metres"
-        )
     if depth.device != points.device:
         raise ValueError(f"depth is on {depth.device}, points on {points.device}; move one")
     for name, value in (

@@ -8,6 +8,9 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from pcpt.ops._library import COMPILED, has_kernel
+from pcpt.ops._projection import check_size
+
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # of the kernels
 
 
 def sample_pixels(
@@ -36,7 +39,7 @@ def sample_pixels(
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, a view that does not exist, a pixel
-            that is not finite, an empty image or map.
+            that is not finite, an empty image or map, a map of 2^31 cells or more.
 
     Example:
         >>> features = torch.tensor([[[[0.0, 4.0]]]])  # one row of two cells
@@ -50,7 +53,7 @@ def sample_pixels(
     precision = torch.float64 if features.dtype == torch.float64 else torch.float32
     view_index = view_index.long().contiguous()
     pixel = pixel.detach().to(precision).contiguous()
-    if features.dtype == precision and has_kernel("sample_pixels", features):
+    if features.dtype in _DTYPES and has_kernel("sample_pixels", features):
         return torch.ops.pcpt.sample_pixels(
             features.contiguous(), view_index, pixel, image_height, image_width, align_corners
         )
@@ -60,6 +63,11 @@ def sample_pixels(
 def _check(
     features: Tensor, view_index: Tensor, pixel: Tensor, image_size: tuple[int, int]
 ) -> None:
+    if not isinstance(features, Tensor):
+        raise ValueError(
+            f"features are a {type(features).__name__}, expected one tensor (V, C, h, w): stack "
+            "maps of one size, and sample maps of other sizes in calls of their own"
+        )
     if features.dim() != 4 or not features.is_floating_point():
         raise ValueError(
             f"features are {features.dtype} {tuple(features.shape)}, expected floating (V, C, h, w)"
@@ -83,15 +91,19 @@ def _check(
             f"image_size is {tuple(image_size)} and the map {tuple(features.shape[2:])}; both must "
             "be (height, width), at least 1 x 1"
         )
+    check_size(features.shape[2:], "size of the feature maps")
     if len(view_index) == 0:
         return
-    low, high = (int(bound) for bound in torch.stack(view_index.aminmax()))
+    # One answer for all pairs, as on a GPU each is waited for.
+    good = (view_index >= 0) & (view_index < len(features)) & pixel.isfinite().all(1)
+    if bool(good.all()):
+        return
+    low, high = (int(bound) for bound in view_index.aminmax())
     if low < 0 or high >= len(features):
         raise ValueError(
             f"view_index reaches from {low} to {high}, but features hold {len(features)} views"
         )
-    if not bool(pixel.isfinite().all()):
-        raise ValueError("pixel holds inf or nan; keep only points in front of the camera")
+    raise ValueError("pixel holds inf or nan; keep only points in front of the camera")
 
 
 def _reference(

@@ -9,6 +9,8 @@ from pcpt.ops._library import COMPILED, has_kernel
 from pcpt.ops._projection import check_points
 from pcpt.ops.kernel_map import COORDINATE_LIMIT, pack_coordinates, unpack_coordinates
 
+MAX_POINTS = 2**31  # voxels are numbered in an int32
+
 
 def voxelize(
     points: Tensor, voxel_size: float, batch_index: Tensor | None = None
@@ -27,7 +29,7 @@ def voxelize(
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, a voxel size that is not positive,
-            points that are not finite, coordinates outside -2^15..2^15-1.
+            points that are not finite, coordinates outside -2^15..2^15-1, 2^31 points or more.
 
     Example:
         >>> points = torch.tensor([[0.3, 0.0, 0.0], [-0.1, 0.0, 0.0], [0.26, 0.1, 0.2]])
@@ -35,16 +37,23 @@ def voxelize(
         (tensor([[ 0, -1,  0,  0],
                 [ 0,  1,  0,  0]], dtype=torch.int32), tensor([1, 0, 1]))
     """
+    if points.dim() > 0 and len(points) >= MAX_POINTS:  # before anything is copied
+        raise ValueError(f"points are {len(points)}, expected fewer than 2^31; voxelize parts")
     points = check_points(points)
     if not torch.finfo(torch.float32).tiny <= voxel_size < math.inf:  # nan fails too
         raise ValueError(f"voxel_size is {voxel_size}, expected metres above 0, such as 0.025")
-    _check_range(points, voxel_size)
     batch_index = _check_batch(points, batch_index)
-    operator = torch.ops.pcpt.voxelize if has_kernel("voxelize", points) else _reference
-    return operator(points, float(voxel_size), batch_index)
+    if has_kernel("voxelize", points):
+        try:
+            return torch.ops.pcpt.voxelize(points, float(voxel_size), batch_index)
+        except RuntimeError:  # the kernels check as they go, but cannot say what is wrong
+            _check_values(points, voxel_size, batch_index)
+            raise
+    _check_values(points, voxel_size, batch_index)
+    return _reference(points, float(voxel_size), batch_index)
 
 
-def _check_range(points: Tensor, voxel_size: float) -> None:
+def _check_values(points: Tensor, voxel_size: float, batch_index: Tensor) -> None:
     if len(points) == 0:
         return
     low, high = (bound.tolist() for bound in points.aminmax(dim=0))  # nan wins either bound
@@ -58,6 +67,12 @@ def _check_range(points: Tensor, voxel_size: float) -> None:
         raise ValueError(
             f"points reach from {low} to {high} m, beyond +-2^15 voxels of {voxel_size} m; centre "
             f"the cloud, drop outliers or use voxels of {enough:.3g} m or more"
+        )
+    first, last = (int(bound) for bound in torch.stack(batch_index.aminmax()))
+    if first < 0 or last >= COORDINATE_LIMIT:
+        raise ValueError(
+            f"batch_index reaches from {first} to {last}, outside 0..{COORDINATE_LIMIT - 1}; "
+            "number the clouds of a batch from 0"
         )
 
 
@@ -74,13 +89,6 @@ def _check_batch(points: Tensor, batch_index: Tensor | None) -> Tensor:
         )
     if batch_index.device != points.device:
         raise ValueError(f"batch_index is on {batch_index.device}, points on {points.device}")
-    if len(points) > 0:
-        low, high = (int(bound) for bound in torch.stack(batch_index.aminmax()))
-        if low < 0 or high >= COORDINATE_LIMIT:
-            raise ValueError(
-                f"batch_index reaches from {low} to {high}, outside 0..{COORDINATE_LIMIT - 1}; "
-                "number the clouds of a batch from 0"
-            )
     return batch_index.long().contiguous()
 
 

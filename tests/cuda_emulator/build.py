@@ -1,4 +1,4 @@
-"""Builds csrc/cuda for the CPU emulator beside it, and loads it in the place of ``pcpt._C``.
+"""Builds csrc/cuda for the CPU emulator beside it; ../conftest.py loads it as ``pcpt._C``.
 
 ``PCPT_EMULATE_CUDA=1 pytest tests/ops`` then runs the operators' own tests, unchanged, on the CUDA
 kernels: ``torch.ops.pcpt`` on CPU tensors is the emulated kernel, and operators without a ``.cu``
@@ -6,10 +6,8 @@ fall back to their references. ``PCPT_DEBUG=1`` builds with sanitizers.
 """
 
 import fcntl
-import importlib.util
 import os
 import subprocess
-import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,17 +60,6 @@ def _call(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
-
-
-def load() -> None:
-    """Makes ``import pcpt._C`` the emulated library; before pcpt is imported."""
-    if "pcpt._C" in sys.modules:
-        raise RuntimeError("pcpt._C is already loaded")
-    spec = importlib.util.spec_from_file_location("pcpt._C", build())
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules["pcpt._C"] = module
 
 
 if __name__ == "__main__":

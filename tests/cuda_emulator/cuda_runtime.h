@@ -156,6 +156,22 @@ inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask,
 inline int __all_sync(unsigned mask, int predicate) {
   return __ballot_sync(mask, predicate) == mask;
 }
+template <typename Combine>
+unsigned emulated_reduce(unsigned mask, unsigned value, const Combine& combine) {
+  uint64_t* slots = emulator::warp_slots();
+  slots[emulator::current().lane] = value;
+  emulator::warp_barrier(mask);
+  for (int lane = 0; lane < 32; ++lane)
+    if (mask >> lane & 1) value = combine(value, static_cast<unsigned>(slots[lane]));
+  emulator::warp_barrier(mask);
+  return value;
+}
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value) {
+  return emulated_reduce(mask, value, [](unsigned a, unsigned b) { return a < b ? b : a; });
+}
+inline unsigned __reduce_min_sync(unsigned mask, unsigned value) {
+  return emulated_reduce(mask, value, [](unsigned a, unsigned b) { return b < a ? b : a; });
+}
 
 #define PCPT_EMULATED_ATOMIC(name, expression)                              \
   template <typename T>                                                     \

@@ -2,6 +2,9 @@
 
 import importlib
 import math
+import os
+import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -208,6 +211,98 @@ def test_kernel_equals_reference_bit_for_bit(device: torch.device, num_points: i
         assert torch.equal(a, b), field
 
 
+def by_reference(**arguments: object) -> Correspondences:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "has_kernel", lambda *_: False)
+        return match_points_to_pixels(**arguments)
+
+
+def random_case(seed: int) -> dict[str, object]:
+    """Odd sizes, one camera or two, and what goes wrong: points that are not finite or huge or
+    repeated, holes and infinities in the depth, clouds out of sight."""
+    draw = random.Random(seed)
+    num_points, num_views = draw.choice([*SIZES, 1025, 2500, 2500]), draw.choice([0, 1, 2, 3, 7])
+    generator = torch.Generator().manual_seed(seed)
+    height, width = draw.randrange(1, 41), draw.randrange(1, 53)
+    focal = draw.uniform(5, 60)
+    points = torch.randn(num_points, 3, generator=generator) * draw.choice([0.3, 1.0, 4.0])
+    points += torch.tensor([0.0, 0.0, 1.5])
+    kind = draw.choice(["plain", "plain", "sorted", "not finite", "huge", "hidden", "repeated"])
+    if kind == "sorted":  # whole blocks of points out of a view's sight
+        points = points[points[:, 0].argsort()]
+    elif kind == "not finite":
+        hit = torch.rand(points.shape, generator=generator) < 0.1
+        points[hit] = draw.choice([torch.nan, torch.inf, -torch.inf])
+    elif kind == "huge":
+        points *= draw.choice([1e10, 1e25, 1e38])
+    elif kind == "hidden":
+        points[:, draw.randrange(3)] += draw.choice([-1, 1]) * draw.choice([20.0, 1e4])
+    elif kind == "repeated" and num_points:
+        points = points[torch.randint(num_points // 3 + 1, (num_points,), generator=generator)]
+    matrix = intrinsics(focal, width / 2, height / 2).repeat(num_views, 1, 1)
+    pose = poses(num_views, generator)
+    depth = render_depth(points[::2].nan_to_num(), matrix, pose, (height, width), 1)
+    spoil = torch.rand(depth.shape, generator=generator)
+    depth = torch.where(spoil < 0.05, draw.choice([0.0, torch.nan, torch.inf, -1.0]), depth)
+    arguments: dict[str, object] = {
+        "points": points,
+        "depth": depth + 0.05 * spoil,
+        "depth_intrinsics": matrix,
+        "depth_camera_to_world": pose,
+        "absolute_tolerance": draw.choice([0.0, 0.05, 0.1, 1.0, math.inf]),
+        "relative_tolerance": draw.choice([0.0, 0.013]),
+        "border": draw.choice([0, 0, 0, 1, 3, 100]),
+    }
+    if draw.random() < 0.6:
+        factor = draw.choice([0.5, 1.7])
+        offset = torch.eye(4, dtype=torch.float64)
+        offset[:3, 3] = 0.05 * torch.randn(3, generator=generator, dtype=torch.float64)
+        arguments["color_intrinsics"] = matrix * torch.tensor([[factor], [factor], [1.0]])
+        arguments["color_camera_to_world"] = pose @ offset
+        arguments["color_size"] = (int(factor * height), int(factor * width))
+    return arguments
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("group", range(10))
+def test_random_cases_equal_the_reference(device: torch.device, group: int) -> None:
+    if not module.has_kernel("match_points_to_pixels", torch.empty(0, device=device)):
+        pytest.skip(f"no kernel for {device}")
+    pairs = 0
+    for seed in range(20 * group, 20 * group + 20):
+        arguments = to_device(random_case(seed), device)
+        result, expected = match_points_to_pixels(**arguments), by_reference(**arguments)
+        for field, a, b in zip(Correspondences._fields, result, expected):
+            assert torch.equal(a, b), (seed, field)
+        assert bool(result.pixel.isfinite().all() & result.depth_error.isfinite().all())
+        pairs += len(result.point_index)
+    assert pairs > 100
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.skipif("PCPT_EMULATE_CUDA" in os.environ, reason="too large for the emulator")
+def test_more_pairs_than_an_int32_counts(device: torch.device) -> None:
+    """2^31 + 2^16 candidates, of which only one block of points and a few views meet."""
+    if not module.has_kernel("match_points_to_pixels", torch.empty(0, device=device)):
+        pytest.skip(f"no kernel for {device}")
+    num_views, num_points = 2**16, 2**15 + 1
+    points = torch.full((num_points, 3), -5.0)  # behind all cameras
+    points[-1] = torch.tensor([0.0, 0.0, 2.0])
+    depth = torch.zeros(num_views, 1, 1)
+    seen = [0, 40_000, num_views - 1]
+    depth[seen] = 2.0
+    cameras = torch.eye(3).expand(num_views, 3, 3), torch.eye(4).expand(num_views, 4, 4)
+    result = match_points_to_pixels(points.to(device), depth.to(device), *cameras)
+    assert result.view_index.tolist() == seen
+    assert result.point_index.tolist() == [num_points - 1] * 3
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_memory_does_not_grow(check_leaks: Callable[[Callable[[], object]], None]) -> None:
+    arguments = scene(2000, num_views=4)
+    check_leaks(lambda: match_points_to_pixels(**arguments))
+
+
 def test_does_not_depend_on_the_number_of_threads(path: str) -> None:
     arguments = scene(5000, num_views=5)
     threads = torch.get_num_threads()
@@ -252,11 +347,21 @@ def test_other_dtypes_strides_and_gradients_are_accepted(path: str) -> None:
         ({"points": torch.zeros(5, 2)}, r"\(5, 2\).*\(N, 3\)"),
         ({"points": torch.zeros(5, 3, dtype=torch.int64)}, "int64"),
         ({"depth": torch.zeros(4, 4)}, r"\(V, H, W\)"),
+        ({"depth": [torch.zeros(4, 4), torch.zeros(4, 5)]}, "list.*in calls of their own"),
+        ({"depth": torch.zeros(1).expand(1, 2**16, 2**15)}, "resize the images"),
         ({"depth": torch.zeros(1, 4, 4, dtype=torch.int32)}, "metres"),
         ({"depth": torch.zeros(1, 4, 4, device="meta")}, "meta"),
         ({"depth": torch.zeros(2, 4, 4)}, r"depth_intrinsics .*\(2, 3, 3\)"),
         ({"depth_camera_to_world": torch.eye(4).repeat(2, 1, 1)}, "depth_camera_to_world"),
         ({"depth_intrinsics": intrinsics(0.0)}, r"depth_intrinsics\[0\] is not invertible"),
+        (
+            {
+                "depth": torch.zeros(2, 4, 4),
+                "depth_intrinsics": torch.cat((intrinsics(), intrinsics(0.0))),
+                "depth_camera_to_world": EYE.repeat(2, 1, 1),
+            },
+            r"depth_intrinsics\[1\] is not invertible; focal",
+        ),
         ({"depth_intrinsics": intrinsics(math.nan)}, "inf or nan"),
         ({"depth_intrinsics": intrinsics(1.0, 3.0).mT}, r"must end in the row \[0, 0, 1\]"),
         ({"depth_camera_to_world": torch.full((1, 4, 4), torch.inf)}, "lost tracking"),

@@ -2,6 +2,8 @@
 
 import importlib
 import math
+import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -98,6 +100,48 @@ def test_kernel_equals_reference_bit_for_bit(
         assert torch.equal(compiled, render_depth(*arguments, (23, 31), radius))
 
 
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("group", range(10))
+def test_random_cases_equal_the_reference(device: torch.device, group: int) -> None:
+    if not module.has_kernel("render_depth", torch.empty(0, device=device)):
+        pytest.skip(f"no kernel for {device}")
+    for seed in range(20 * group, 20 * group + 20):
+        draw = random.Random(seed)
+        generator = torch.Generator().manual_seed(seed)
+        points, intrinsics, pose = scene(draw.choice([*SIZES, 1025, 2500]))
+        kind = draw.choice(["plain", "sorted", "not finite", "huge", "hidden"])
+        if kind == "sorted":  # whole blocks of points out of a view's sight
+            points = points[points[:, 0].argsort()]
+        elif kind == "not finite":
+            hit = torch.rand(points.shape, generator=generator) < 0.1
+            points[hit] = draw.choice([torch.nan, torch.inf, -torch.inf])
+        elif kind == "huge":
+            points *= draw.choice([1e10, 1e25, 1e38])
+        elif kind == "hidden":
+            points[:, draw.randrange(3)] += draw.choice([-1, 1]) * draw.choice([20.0, 1e4])
+        views = torch.randint(3, (draw.choice([0, 1, 2, 5, 9]),), generator=generator)
+        arguments = points.to(device), intrinsics[views], pose[views]
+        options = (draw.randrange(1, 30), draw.randrange(1, 40)), draw.choice([0, 0, 1, 2, 5])
+        result = render_depth(*arguments, *options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "has_kernel", lambda *_: False)
+            assert torch.equal(result, render_depth(*arguments, *options)), seed
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_memory_does_not_grow(check_leaks: Callable[[Callable[[], object]], None]) -> None:
+    points, intrinsics, pose = scene(500)
+    check_leaks(lambda: render_depth(points, intrinsics, pose, (300, 400), 1))
+
+
+def test_any_strides_and_dtypes(path: str) -> None:
+    points, intrinsics, pose = scene(200)
+    expected = render_depth(points, intrinsics, pose, (23, 31), 1)
+    turned = points.double().T.contiguous().T.requires_grad_()
+    result = render_depth(turned, intrinsics.mT.contiguous().mT, pose.double(), (23, 31), 1)
+    assert torch.equal(result, expected)
+
+
 def test_order_and_threads_do_not_matter(path: str) -> None:
     points, intrinsics, pose = scene(1023)
     expected = render_depth(points, intrinsics[:1], pose[:1], (23, 31), 2)
@@ -129,6 +173,7 @@ def test_empty_inputs(path: str, num_points: int, num_views: int, size: tuple[in
         ({"points": torch.zeros(3)}, r"\(N, 3\)"),
         ({"points": torch.zeros(5, 3, dtype=torch.int32)}, "int32"),
         ({"intrinsics": torch.eye(3)}, r"intrinsics .*\(V, 3, 3\)"),
+        ({"intrinsics": UNIT * torch.tensor([0.0, 1, 1])}, r"intrinsics\[0\] is not invertible"),
         ({"intrinsics": UNIT.repeat(2, 1, 1)}, r"camera_to_world .*\(2, 4, 4\)"),
         ({"camera_to_world": torch.diag(torch.tensor([1.0, 1, 0, 1]))[None]}, "not invertible"),
         ({"camera_to_world": (EYE * 2)}, "must end in the row"),

@@ -1,6 +1,8 @@
 """sample_pixels against the upsampled map it never builds."""
 
 import importlib
+import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -135,6 +137,69 @@ def test_fractional_pixels_lie_on_the_same_surface(path: str, align_corners: boo
         torch.testing.assert_close(result, full[view].flatten(1).T, atol=1e-12, rtol=0)
 
 
+def by_reference(*arguments: object) -> Tensor:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "has_kernel", lambda *_: False)
+        return sample_pixels(*arguments)
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("group", range(10))
+def test_random_cases_equal_the_reference(device: torch.device, group: int) -> None:
+    """Values bit for bit; gradients up to the order of sums, which embedding does not promise."""
+    if not module.has_kernel("sample_pixels", torch.empty(0, device=device)):
+        pytest.skip(f"no kernel for {device}")
+    for seed in range(20 * group, 20 * group + 20):
+        draw = random.Random(seed)
+        generator = torch.Generator().manual_seed(seed)
+        dtype = draw.choice([torch.float32, torch.float64, torch.bfloat16, torch.float16])
+        cells, pixels = draw.choice(SHAPES)
+        num_views, num_pairs = draw.choice([1, 2, 5]), draw.choice([*SIZES[:-1], 200])
+        channels = draw.choice([1, 3, 7, 13, 33, 96, 130])
+        shape = (num_views, channels, *cells)
+        features = torch.randn(shape, generator=generator).to(device, dtype)
+        view_index = torch.randint(num_views, (num_pairs,), generator=generator).to(device)
+        pixel = 1.4 * torch.rand(num_pairs, 2, generator=generator) - 0.2  # some outside
+        pixel = (pixel * torch.tensor([pixels[1], pixels[0]])).to(device)
+        grad = torch.randn(num_pairs, channels, generator=generator).to(device, dtype)
+        options = view_index, pixel, pixels, draw.random() < 0.5
+
+        first, second = (features.clone().requires_grad_() for _ in range(2))
+        result, expected = sample_pixels(first, *options), by_reference(second, *options)
+        assert torch.equal(result, expected), seed
+        result.backward(grad)
+        expected.backward(grad)
+        tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}.get(dtype, 2e-2)
+        torch.testing.assert_close(first.grad, second.grad, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_gradients_repeat_bit_for_bit(device: torch.device) -> None:
+    """Many pairs on few cells: an order that changed would show."""
+    features, view_index, pixel = (
+        part.to(device) for part in random_case(1023, (3, 4), (480, 640))
+    )
+    grad = torch.randn(1023, 5, generator=torch.Generator().manual_seed(0)).to(device)
+    gradients = []
+    for _ in range(3):
+        leaf = features.clone().requires_grad_()
+        sample_pixels(leaf, view_index, pixel, (480, 640)).backward(grad)
+        gradients.append(leaf.grad)
+    assert all(torch.equal(other, gradients[0]) for other in gradients[1:])
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_memory_does_not_grow(check_leaks: Callable[[Callable[[], object]], None]) -> None:
+    features, view_index, pixel = random_case(300, (40, 50), (480, 640), channels=7)
+    features.requires_grad_()
+
+    def step() -> None:
+        sample_pixels(features, view_index, pixel, (480, 640)).sum().backward()
+        features.grad = None
+
+    check_leaks(step)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_exact_weights(path: str, dtype: torch.dtype) -> None:
     features, view_index, pixel = random_case(300, (15, 20), (480, 640))
@@ -217,6 +282,8 @@ def test_no_views_no_pairs(path: str) -> None:
     "change, message",
     [
         ({"features": torch.zeros(2, 3, 4)}, r"\(V, C, h, w\)"),
+        ({"features": [torch.zeros(1, 3, 4), torch.zeros(1, 4, 4)]}, "list.*calls of their own"),
+        ({"features": torch.zeros(1).expand(2, 1, 2**16, 2**15)}, "2.31 pixels or more"),
         ({"features": torch.zeros(2, 1, 3, 4, dtype=torch.uint8)}, "uint8"),
         ({"features": torch.zeros(2, 1, 0, 4)}, "at least 1 x 1"),
         ({"view_index": torch.tensor([0, 2, 1])}, "from 0 to 2, but features hold 2 views"),

@@ -2,6 +2,8 @@
 
 import importlib
 import math
+import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -80,6 +82,70 @@ def test_kernel_equals_reference(device: torch.device, num_points: int) -> None:
         torch.set_num_threads(threads)
 
 
+def random_case(seed: int) -> tuple[Tensor, float, Tensor | None]:
+    """Rooms and vast sparse clouds, so that both ways of the CPU kernel number voxels."""
+    draw = random.Random(seed)
+    num_points = draw.choice([*SIZES, 300, 2500])
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(num_points, 3, generator=generator)
+    points *= torch.tensor([draw.choice([0.0, 0.1, 1.0, 50.0]) for _ in range(3)])
+    points += draw.choice([0.0, -3.0, 100.0])
+    if draw.random() < 0.3 and num_points:  # many points a voxel, in runs
+        points = points[torch.randint(num_points // 5 + 1, (num_points,), generator=generator)]
+        points = points.repeat_interleave(3, dim=0)
+    clouds = draw.choice([0, 1, 3, 2**15])
+    batch_index = torch.randint(max(clouds, 1), (len(points),), generator=generator)
+    if clouds == 2**15 and len(points):
+        batch_index[-1] = clouds - 1
+    return points, draw.choice([0.01, 0.05, 0.37, 3.0]), batch_index if clouds else None
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("group", range(10))
+def test_random_cases_equal_the_reference(device: torch.device, group: int) -> None:
+    if not module.has_kernel("voxelize", torch.empty(0, device=device)):
+        pytest.skip(f"no kernel for {device}")
+    for seed in range(20 * group, 20 * group + 20):
+        points, voxel_size, batch_index = random_case(seed)
+        batch = None if batch_index is None else batch_index.to(device)
+        result = voxelize(points.to(device), voxel_size, batch)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "has_kernel", lambda *_: False)
+            expected = voxelize(points.to(device), voxel_size, batch)
+        assert all(torch.equal(a, b) for a, b in zip(result, expected)), seed
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("spread", [1.0, 500.0])  # by bits, by sorting
+def test_does_not_depend_on_the_number_of_threads(spread: float) -> None:
+    points, batch_index = cloud(70_000)
+    points *= spread
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            results.append(voxelize(points, 0.1, batch_index))
+    finally:
+        torch.set_num_threads(threads)
+    for result in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(result, results[0]))
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_memory_does_not_grow(check_leaks: Callable[[Callable[[], object]], None]) -> None:
+    points, batch_index = cloud(2000)
+    check_leaks(lambda: (voxelize(points, 0.1, batch_index), voxelize(100 * points, 0.1)))
+
+
+def test_any_strides(device: torch.device, path: str) -> None:
+    points, batch_index = (part.to(device) for part in cloud(77))
+    expected = voxelize(points, 0.3, batch_index)
+    spread = batch_index.repeat_interleave(2)[::2]
+    result = voxelize(points.T.contiguous().T, 0.3, spread.int())
+    assert all(torch.equal(a, b) for a, b in zip(result, expected))
+
+
 def test_faces_fall_where_division_puts_them(path: str) -> None:
     """Multiplying by 1 / voxel_size would move some of these points one voxel down."""
     steps = torch.arange(-3000, 3000, dtype=torch.float32)
@@ -120,6 +186,8 @@ def test_empty_cloud(device: torch.device, path: str) -> None:
         ({"voxel_size": math.inf}, "voxel_size is inf"),
         ({"voxel_size": 1e-50}, "voxel_size is 1e-50"),  # 0 in float32
         ({"points": torch.zeros(2, 4)}, r"\(N, 3\)"),
+        ({"points": torch.zeros(1).expand(2**31, 3)}, "fewer than 2.31; voxelize parts"),
+        ({"points": torch.full((2, 3), torch.nan)}, "nan in 2 of 2 rows"),
         ({"points": torch.zeros(2, 3, dtype=torch.int32)}, "int32"),
         ({"points": torch.tensor([[0.0, 0, 0], [0, torch.nan, 0]])}, "nan in 1 of 2 rows"),
         ({"points": torch.tensor([[0.0, 0, 0], [0, -torch.inf, 0]])}, "drop those rows"),
@@ -132,7 +200,7 @@ def test_empty_cloud(device: torch.device, path: str) -> None:
         ({"batch_index": torch.zeros(2, dtype=torch.int64, device="meta")}, "meta"),
     ],
 )
-def test_bad_input(change: dict[str, object], message: str) -> None:
+def test_bad_input(path: str, change: dict[str, object], message: str) -> None:
     arguments = {"points": torch.zeros(2, 3), "voxel_size": 0.1}
     with pytest.raises(ValueError, match=message):
         voxelize(**(arguments | change))
