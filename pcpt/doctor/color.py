@@ -168,9 +168,12 @@ class Photometry:
             taps = torch.arange(-reach, reach + 1, dtype=torch.float32)
             kernel = torch.exp(-(taps**2) / (2 * sigma**2))
             kernel = kernel / kernel.sum()
-            images = F.pad(self.observations.grey[:, None], [reach] * 4, mode="replicate")
-            images = F.conv2d(images, kernel[None, None, :, None])
-            self._blurred[sigma] = F.conv2d(images, kernel[None, None, None, :])[:, 0]
+            blurred = torch.empty_like(self.observations.grey)
+            for image, out in zip(self.observations.grey, blurred):  # one by one, for memory's sake
+                padded = F.pad(image[None, None], [reach] * 4, mode="replicate")
+                tall = F.conv2d(padded, kernel[None, None, :, None])
+                out.copy_(F.conv2d(tall, kernel[None, None, None, :])[0, 0])
+            self._blurred[sigma] = blurred
         return self._blurred[sigma]
 
     def estimate(self, pairs: Correspondence) -> ColorCamera:

@@ -64,6 +64,8 @@ def _lines(values: dict[str, Any], indent: str) -> list[str]:
 def rounded(value: Any) -> Any:
     """Floats to 6 significant digits, inf and nan to None as JSON has neither; in any depth."""
     if isinstance(value, float):
+        if abs(value) < 1e-12:  # what is left of a zero
+            return 0.0
         return float(f"{value:.6g}") if abs(value) < float("inf") else None
     if isinstance(value, dict):
         return {str(key): rounded(item) for key, item in value.items()}

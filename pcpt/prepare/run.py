@@ -1,6 +1,5 @@
 """A preparation from beginning to end: finds scans, runs a job for each, writes the index."""
 
-import fcntl
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -152,7 +151,12 @@ def _remove_parts(out: Path) -> None:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Holds a lock that ends with this process, however it ends."""
+    """Holds a lock that ends with this process, however it ends. Windows has none of the kind."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
     with (out / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
