@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "checks.h"
 #include "projection.h"
 
 namespace {
@@ -74,12 +75,7 @@ void render(const pcpt::Projection& projection, const Cloud& cloud, int32_t radi
 Tensor render_depth_cpu(const Tensor& points,      // (N, 3) float32
                         const Tensor& projection,  // (V, 3, 4) float32
                         int64_t height, int64_t width, int64_t radius_pixels) {
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) == 3 && projection.dim() == 3 &&
-                      projection.size(1) == 3 && projection.size(2) == 4,
-                  "points must be (N, 3) and projection (V, 3, 4)");
-  STD_TORCH_CHECK(points.scalar_type() == ScalarType::Float && points.is_contiguous() &&
-                      projection.scalar_type() == ScalarType::Float && projection.is_contiguous(),
-                  "render_depth: expected contiguous float32 tensors");
+  pcpt::check_render_depth(points, projection);
   const int64_t num_views = projection.size(0);
   Tensor out = torch::stable::new_zeros(points, {num_views, height, width});
   const Cloud cloud(points.const_data_ptr<float>(), points.size(0));

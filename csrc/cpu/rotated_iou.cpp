@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "boxes.h"
+#include "checks.h"
 
 namespace {
 
@@ -26,21 +27,10 @@ std::vector<Box> load_boxes(const Tensor& boxes) {
   return loaded;
 }
 
-void check_boxes(const Tensor& boxes, const Tensor& other_boxes, bool aligned) {
-  const Tensor* both[] = {&boxes, &other_boxes};
-  for (const Tensor* tensor : both) {
-    STD_TORCH_CHECK(tensor->dim() == 2 && tensor->size(1) == 7, "boxes must be (N, 7)");
-    STD_TORCH_CHECK(tensor->scalar_type() == ScalarType::Double && tensor->is_contiguous(),
-                    "rotated_iou: expected contiguous float64 tensors");
-  }
-  STD_TORCH_CHECK(!aligned || boxes.size(0) == other_boxes.size(0),
-                  "rotated_iou: aligned boxes must be as many");
-}
-
 Tensor rotated_iou_cpu(const Tensor& boxes,        // (N, 7) float64
                        const Tensor& other_boxes,  // (M, 7) float64
                        bool aligned, bool bev) {
-  check_boxes(boxes, other_boxes, aligned);
+  pcpt::check_rotated_iou(boxes, other_boxes, aligned);
   const std::vector<Box> first = load_boxes(boxes), second = load_boxes(other_boxes);
   const int64_t rows = boxes.size(0), columns = aligned ? 1 : other_boxes.size(0);
   Tensor out = aligned ? torch::stable::new_empty(boxes, {rows})
@@ -77,7 +67,7 @@ std::tuple<Tensor, Tensor> rotated_iou_backward_cpu(const Tensor& grad,  // (N, 
                                                     const Tensor& boxes,
                                                     const Tensor& other_boxes, bool aligned,
                                                     bool bev) {
-  check_boxes(boxes, other_boxes, aligned);
+  pcpt::check_rotated_iou(boxes, other_boxes, aligned);
   const int64_t columns = aligned ? 1 : other_boxes.size(0);
   STD_TORCH_CHECK(grad.scalar_type() == ScalarType::Double && grad.is_contiguous() &&
                       grad.numel() == boxes.size(0) * columns,

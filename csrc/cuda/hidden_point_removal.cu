@@ -3,12 +3,13 @@
 // a block reads tile by tile, until it has passed all of them since its last tilt.
 #include <cmath>
 
+#include "checks.h"
 #include "device.h"
 #include "geometry.h"
+#include "supporting_plane.h"
 
 namespace {
 
-#include "supporting_plane.h"
 
 using pcpt::Tensor;
 using torch::headeronly::ScalarType;
@@ -126,15 +127,7 @@ Tensor hidden_point_removal_cuda(const Tensor& points,      // (B, N, 3) float64
                                  const Tensor& viewpoints,  // (B, V, 3) float64
                                  const Tensor& lengths,     // (B,) int64, 0..N
                                  double radius_factor) {
-  STD_TORCH_CHECK(points.dim() == 3 && points.size(2) == 3 && viewpoints.dim() == 3 &&
-                      viewpoints.size(2) == 3 && viewpoints.size(0) == points.size(0) &&
-                      lengths.dim() == 1 && lengths.size(0) == points.size(0),
-                  "points must be (B, N, 3), viewpoints (B, V, 3) and lengths (B,)");
-  STD_TORCH_CHECK(points.scalar_type() == ScalarType::Double && points.is_contiguous() &&
-                      viewpoints.scalar_type() == ScalarType::Double &&
-                      viewpoints.is_contiguous() && lengths.scalar_type() == ScalarType::Long &&
-                      lengths.is_contiguous(),
-                  "hidden_point_removal: expected contiguous float64 tensors and int64 lengths");
+  pcpt::check_hidden_point_removal(points, viewpoints, lengths);
   const int64_t num_clouds = points.size(0), num_points = points.size(1),
                 num_views = viewpoints.size(1), total = num_clouds * num_views;
   const pcpt::Launch launch(points);

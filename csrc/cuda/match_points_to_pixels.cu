@@ -2,6 +2,7 @@
 // points that a view cannot see are ruled out by their bounds; the others are tested, which leaves a
 // bit a pair and a count a tile; a prefix sum places the tiles, and what the bits name is written.
 // The host waits once, for the number of pairs.
+#include "checks.h"
 #include "device.h"
 #include "frustum.h"
 
@@ -183,23 +184,6 @@ __global__ void __launch_bounds__(THREADS)
   }
 }
 
-void check_inputs(const Tensor& points, const Tensor& depth, const Tensor& depth_projection,
-                  const Tensor& color_projection) {
-  const Tensor* all[] = {&points, &depth, &depth_projection, &color_projection};
-  for (const Tensor* tensor : all) {
-    STD_TORCH_CHECK(tensor->scalar_type() == ScalarType::Float && tensor->is_contiguous(),
-                    "match_points_to_pixels: expected contiguous float32 tensors");
-  }
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) == 3, "points must be (N, 3)");
-  STD_TORCH_CHECK(depth.dim() == 3, "depth must be (V, H, W)");
-  const Tensor* projections[] = {&depth_projection, &color_projection};
-  for (const Tensor* tensor : projections) {
-    STD_TORCH_CHECK(tensor->dim() == 3 && tensor->size(0) == depth.size(0) &&
-                        tensor->size(1) == 3 && tensor->size(2) == 4,
-                    "projections must be (V, 3, 4)");
-  }
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cuda(
     const Tensor& points,            // (N, 3) float32
     const Tensor& depth,             // (V, H, W) float32
@@ -207,7 +191,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cuda(
     const Tensor& color_projection,  // (V, 3, 4) float32
     int64_t color_height, int64_t color_width, double absolute_tolerance,
     double relative_tolerance, int64_t border) {
-  check_inputs(points, depth, depth_projection, color_projection);
+  pcpt::check_match_points_to_pixels(points, depth, depth_projection, color_projection);
   const pcpt::Launch launch(points);
   const cudaStream_t stream = launch.stream();
   const Views views{depth.const_data_ptr<float>(),

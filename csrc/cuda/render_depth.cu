@@ -1,5 +1,6 @@
 // Depth images of a bare cloud: a thread is one point under some views. The nearest point wins a pixel
 // by an atomic minimum, for positive floats order as their bits do.
+#include "checks.h"
 #include "device.h"
 #include "geometry.h"
 
@@ -54,12 +55,7 @@ __global__ void empty_to_zero(uint32_t* depth, int64_t count) {
 Tensor render_depth_cuda(const Tensor& points,      // (N, 3) float32
                          const Tensor& projection,  // (V, 3, 4) float32
                          int64_t height, int64_t width, int64_t radius_pixels) {
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) == 3 && projection.dim() == 3 &&
-                      projection.size(1) == 3 && projection.size(2) == 4,
-                  "points must be (N, 3) and projection (V, 3, 4)");
-  STD_TORCH_CHECK(points.scalar_type() == ScalarType::Float && points.is_contiguous() &&
-                      projection.scalar_type() == ScalarType::Float && projection.is_contiguous(),
-                  "render_depth: expected contiguous float32 tensors");
+  pcpt::check_render_depth(points, projection);
   const int64_t num_points = points.size(0), num_views = projection.size(0);
   const pcpt::Launch launch(points);
   Tensor out = torch::stable::new_empty(points, {num_views, height, width});

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "boxes.h"
+#include "checks.h"
 #include "device.h"
 
 namespace {
@@ -58,21 +59,10 @@ __global__ void gradient_by_one(const double* __restrict__ boxes,
   for (int k = 0; k < 7; ++k) gradient[7 * i + k] = sum[k];
 }
 
-void check_boxes(const Tensor& boxes, const Tensor& other_boxes, bool aligned) {
-  const Tensor* both[] = {&boxes, &other_boxes};
-  for (const Tensor* tensor : both) {
-    STD_TORCH_CHECK(tensor->dim() == 2 && tensor->size(1) == 7, "boxes must be (N, 7)");
-    STD_TORCH_CHECK(tensor->scalar_type() == ScalarType::Double && tensor->is_contiguous(),
-                    "rotated_iou: expected contiguous float64 tensors");
-  }
-  STD_TORCH_CHECK(!aligned || boxes.size(0) == other_boxes.size(0),
-                  "rotated_iou: aligned boxes must be as many");
-}
-
 Tensor rotated_iou_cuda(const Tensor& boxes,        // (N, 7) float64
                         const Tensor& other_boxes,  // (M, 7) float64
                         bool aligned, bool bev) {
-  check_boxes(boxes, other_boxes, aligned);
+  pcpt::check_rotated_iou(boxes, other_boxes, aligned);
   const pcpt::Launch launch(boxes);
   const int64_t rows = boxes.size(0), columns = aligned ? 1 : other_boxes.size(0);
   Tensor out = aligned ? torch::stable::new_empty(boxes, {rows})
@@ -104,7 +94,7 @@ std::tuple<Tensor, Tensor> rotated_iou_backward_cuda(const Tensor& grad,  // (N,
                                                      const Tensor& boxes,
                                                      const Tensor& other_boxes, bool aligned,
                                                      bool bev) {
-  check_boxes(boxes, other_boxes, aligned);
+  pcpt::check_rotated_iou(boxes, other_boxes, aligned);
   const int64_t columns = aligned ? 1 : other_boxes.size(0);
   STD_TORCH_CHECK(grad.scalar_type() == ScalarType::Double && grad.is_contiguous() &&
                       grad.numel() == boxes.size(0) * columns,

@@ -1,0 +1,74 @@
+// What operators ask of their tensors, the same on every device. The Python wrappers have checked
+// and explained all of it before; this keeps a direct call of torch.ops.pcpt from foreign memory.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <initializer_list>
+
+namespace pcpt {
+
+inline void check_contiguous(std::initializer_list<const torch::stable::Tensor*> tensors,
+                             torch::headeronly::ScalarType type, const char* message) {
+  for (const torch::stable::Tensor* tensor : tensors)
+    STD_TORCH_CHECK(tensor->scalar_type() == type && tensor->is_contiguous(), message);
+}
+
+inline void check_points(const torch::stable::Tensor& points) {
+  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) == 3, "points must be (N, 3)");
+}
+
+inline void check_projection(const torch::stable::Tensor& projection, int64_t num_views) {
+  STD_TORCH_CHECK(projection.dim() == 3 && projection.size(0) == num_views &&
+                      projection.size(1) == 3 && projection.size(2) == 4,
+                  "projections must be (V, 3, 4)");
+}
+
+inline void check_match_points_to_pixels(const torch::stable::Tensor& points,
+                                         const torch::stable::Tensor& depth,
+                                         const torch::stable::Tensor& depth_projection,
+                                         const torch::stable::Tensor& color_projection) {
+  check_contiguous({&points, &depth, &depth_projection, &color_projection},
+                   torch::headeronly::ScalarType::Float,
+                   "match_points_to_pixels: expected contiguous float32 tensors");
+  check_points(points);
+  STD_TORCH_CHECK(depth.dim() == 3, "depth must be (V, H, W)");
+  check_projection(depth_projection, depth.size(0));
+  check_projection(color_projection, depth.size(0));
+}
+
+inline void check_render_depth(const torch::stable::Tensor& points,
+                               const torch::stable::Tensor& projection) {
+  check_points(points);
+  STD_TORCH_CHECK(projection.dim() == 3, "projections must be (V, 3, 4)");
+  check_projection(projection, projection.size(0));
+  check_contiguous({&points, &projection}, torch::headeronly::ScalarType::Float,
+                   "render_depth: expected contiguous float32 tensors");
+}
+
+inline void check_rotated_iou(const torch::stable::Tensor& boxes,
+                              const torch::stable::Tensor& other_boxes, bool aligned) {
+  for (const torch::stable::Tensor* tensor : {&boxes, &other_boxes})
+    STD_TORCH_CHECK(tensor->dim() == 2 && tensor->size(1) == 7, "boxes must be (N, 7)");
+  check_contiguous({&boxes, &other_boxes}, torch::headeronly::ScalarType::Double,
+                   "rotated_iou: expected contiguous float64 tensors");
+  STD_TORCH_CHECK(!aligned || boxes.size(0) == other_boxes.size(0),
+                  "rotated_iou: aligned boxes must be as many");
+}
+
+inline void check_hidden_point_removal(const torch::stable::Tensor& points,
+                                       const torch::stable::Tensor& viewpoints,
+                                       const torch::stable::Tensor& lengths) {
+  constexpr char message[] =
+      "hidden_point_removal: expected contiguous float64 tensors and int64 lengths";
+  STD_TORCH_CHECK(points.dim() == 3 && points.size(2) == 3 && viewpoints.dim() == 3 &&
+                      viewpoints.size(2) == 3 && viewpoints.size(0) == points.size(0) &&
+                      lengths.dim() == 1 && lengths.size(0) == points.size(0),
+                  "points must be (B, N, 3), viewpoints (B, V, 3) and lengths (B,)");
+  check_contiguous({&points, &viewpoints}, torch::headeronly::ScalarType::Double, message);
+  check_contiguous({&lengths}, torch::headeronly::ScalarType::Long, message);
+}
+
+}  // namespace pcpt
