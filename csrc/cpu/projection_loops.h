@@ -86,30 +86,24 @@ int64_t inside(const pcpt::Projection& projection, int32_t height, int32_t width
 
 int64_t match(const pcpt::MatchView& view, const float* points, int64_t count,
               pcpt::BlockPoints& m) {
+  // Of a fused cloud most points lie outside a view: only the others look their depth up.
+  count = inside(view.to_depth, view.height, view.width, 0, points, count, m);
+  if (count == 0) return 0;
   float z[POINT_BLOCK], measured[POINT_BLOCK];
   int32_t cell[POINT_BLOCK], flag[POINT_BLOCK];
-  project(view.to_depth, points, count, m.u, m.v, z);
-
   const int32_t stride = view.width;
-  const float height = static_cast<float>(view.height), width = static_cast<float>(stride);
-  for (int64_t i = 0; i < count; ++i) {
-    const float column = m.u[i] + 0.5f, row = m.v[i] + 0.5f;
-    // Comparisons with nan are false.
-    const bool inside =
-        (z[i] > 0.f) & (column >= 0.f) & (column < width) & (row >= 0.f) & (row < height);
-    cell[i] = static_cast<int32_t>(inside ? row : 0.f) * stride +
-              static_cast<int32_t>(inside ? column : 0.f);
-    flag[i] = inside;
-  }
+  for (int64_t i = 0; i < count; ++i)
+    cell[i] = static_cast<int32_t>(m.v[i] + 0.5f) * stride + static_cast<int32_t>(m.u[i] + 0.5f);
   gather(view.depth, cell, count, measured);
 
   const float absolute = view.absolute_tolerance, relative = view.relative_tolerance;
   const float infinity = std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < count; ++i) {
+    z[i] = m.depth[i];
     const float error = z[i] - measured[i];
-    flag[i] &= (measured[i] > 0.f) & (measured[i] < infinity) &
-               (std::fabs(error) <= absolute + relative * measured[i]);
-    m.offset[i] = static_cast<int32_t>(i);
+    // Comparisons with nan are false.
+    flag[i] = (measured[i] > 0.f) & (measured[i] < infinity) &
+              (std::fabs(error) <= absolute + relative * measured[i]);
     m.depth[i] = error;
   }
   if (view.same_camera) {

@@ -12,7 +12,8 @@ import pcpt
 from pcpt import registry
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.geometry.correspondence import fuse_frames
-from pcpt.ops import voxelize
+from pcpt.geometry.views import look_at
+from pcpt.ops import render_depth, voxelize
 
 ROOT = Path(pcpt.__file__).resolve().parents[1]
 DEFAULT_SCANS = (ROOT.parent / "shared/data/rgbd/hololens", ROOT / "examples/office")
@@ -26,6 +27,7 @@ FURNITURE = (  # corner and size of boxes, metres
     (0.1, 2.3, 0.0, 0.5, 1.0, 2.0),
     (2.7, 2.7, 0.0, 1.4, 0.5, 0.85),
 )
+EYE, TARGET, UP = (3.3, 2.5, 1.9), (0.9, 0.4, 0.5), (0.0, 0.0, 1.0)  # of its camera
 TURN = (0.31, 0.07)  # radians about z and x: walls along the grid would be of even thickness
 NOISE = 0.002  # of a measured point, metres
 POINTS_PER_SQUARE_METRE = 12_000
@@ -161,6 +163,24 @@ def room_points(seed: int = 0, scale: float = 1.0) -> Tensor:
     points = torch.cat([_sample(torch.tensor(patch), generator) for patch in patches])
     points += NOISE * torch.randn(points.shape, generator=generator)
     return points[torch.randperm(len(points), generator=generator)] @ _turn().T
+
+
+def room_view(num_points: int, size: tuple[int, int] = (480, 640)) -> Views:
+    """The generated room seen by one camera that stands in it, with depth at nearly every pixel, as
+    depth that is rendered has it and a sensor's has not.
+
+    Args:
+        num_points: N, a random subset of the room's.
+        size: (height, width).
+    """
+    points, turn = room_points(), _turn()
+    eye, target, up = (turn @ torch.tensor(place) for place in (EYE, TARGET, UP))
+    pose = look_at(eye[None], target.tolist(), up.tolist()).float()
+    focal = 0.9 * size[1]
+    centre = [(size[1] - 1) / 2, (size[0] - 1) / 2]
+    intrinsics = torch.tensor([[[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]]])
+    depth = render_depth(points, intrinsics, pose, size, 2)  # points are about 3 pixels apart
+    return Views(points[:num_points].contiguous(), depth, intrinsics, pose, "generated room")
 
 
 def _turn() -> Tensor:

@@ -18,6 +18,10 @@ class BrokenFrame(Exception):
     """
 
 
+class NoDepth(BrokenFrame):
+    """A frame whose depth image holds no measurement at all."""
+
+
 class LostPose(BrokenFrame):
     """A frame without a usable pose: missing, not finite, or no rigid motion."""
 
