@@ -179,7 +179,8 @@ def room_view(num_points: int, size: tuple[int, int] = (480, 640)) -> Views:
     focal = 0.9 * size[1]
     centre = [(size[1] - 1) / 2, (size[0] - 1) / 2]
     intrinsics = torch.tensor([[[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]]])
-    depth = render_depth(points, intrinsics, pose, size, 2)  # points are about 3 pixels apart
+    radius = round(2 * size[1] / 640)  # closes the gaps: there points are about 3 pixels apart
+    depth = render_depth(points, intrinsics, pose, size, radius)
     return Views(points[:num_points].contiguous(), depth, intrinsics, pose, "generated room")
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pcpt.data.frame import BrokenFrame
+from pcpt.data.frame import BrokenFrame, NoDepth
 
 MAX_PIXELS = 1 << 26  # 67 million: a larger header is an accident or a decompression bomb
 DEPTH_MODES = ("I;16", "I;16B", "I")  # what Pillow versions call 16-bit greyscale
@@ -185,7 +185,7 @@ def _read_metres(file: _File, size: tuple[int, int], scale: float) -> Tensor:
         units = np.array(_decode(file, image)).astype(np.float32)
     units[units >= SATURATED] = 0
     if not units.any():
-        raise BrokenFrame(f"{file.label}: all pixels are 0 or {SATURATED}, nothing measured")
+        raise NoDepth(f"{file.label}: all pixels are 0 or {SATURATED}, nothing measured")
     return torch.from_numpy(units / np.float32(scale))
 
 

@@ -62,6 +62,9 @@ def examine(scan: Callable[[], Scan] | Scan) -> Examination:
 def _examine(observations: Observations) -> Examination:
     lost, tracking = find_lost_tracking(observations)
     evidence: dict[str, Any] = {"frames": len(observations.names), "tracking": tracking}
+    if observations.without_depth:
+        evidence["frames_without_depth"] = len(observations.without_depth)
+        evidence["frames_without_depth_names"] = observations.without_depth[:20]
     if observations.damaged:
         evidence["damaged_frames"] = observations.damaged[:20]
     if len(observations.wrong_size) > 0.5 * observations.num_looked_at:

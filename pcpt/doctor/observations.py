@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
+from pcpt.data.frame import BrokenFrame, Frame, LostPose, NoDepth, Scan
 from pcpt.data.images import WrongSize
 from pcpt.geometry.camera import Camera
 
@@ -34,6 +34,7 @@ class Observations:
         color_camera: full size, as the scan has it.
         depth_size: (height, width) in full.
         lost: names of frames whose pose is missing or no rigid motion.
+        without_depth: names of frames in which no depth was measured.
         wrong_size: the refusals of frames of another size than their camera.
         damaged: messages of frames unusable for other reasons.
     """
@@ -50,12 +51,14 @@ class Observations:
     color_camera: Camera
     depth_size: tuple[int, int]
     lost: list[str] = field(default_factory=list)
+    without_depth: list[str] = field(default_factory=list)
     wrong_size: list[WrongSize] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
     @property
     def num_looked_at(self) -> int:
-        return len(self.names) + len(self.lost) + len(self.wrong_size) + len(self.damaged)
+        left_out = len(self.lost) + len(self.without_depth) + len(self.wrong_size)
+        return len(self.names) + left_out + len(self.damaged)
 
 
 @dataclass(eq=False)
@@ -74,6 +77,7 @@ def observe(scan: Scan) -> Observations:
         Unreadable: fewer than two frames can be used.
     """
     lost: list[str] = []
+    without_depth: list[str] = []
     wrong_size: list[WrongSize] = []
     damaged: list[str] = []
     frames: list[tuple[int, int, Frame, Tensor, Tensor]] = []
@@ -84,6 +88,8 @@ def observe(scan: Scan) -> Observations:
                 frame = scan.load(name)
             except LostPose:
                 lost.append(name)
+            except NoDepth:
+                without_depth.append(name)
             except WrongSize as error:
                 wrong_size.append(error)
             except BrokenFrame as error:
@@ -115,6 +121,7 @@ def observe(scan: Scan) -> Observations:
         color_camera=first.color_camera,
         depth_size=(first.depth_camera.height, first.depth_camera.width),
         lost=lost,
+        without_depth=without_depth,
         wrong_size=wrong_size,
         damaged=damaged,
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pcpt.cli import main
-from pcpt.data.frame import BrokenFrame, LostPose, Scan
+from pcpt.data.frame import BrokenFrame, LostPose, NoDepth, Scan
 from pcpt.doctor import VERDICTS, Diagnosis, examine, open_scan, write_doctor_report
 from pcpt.doctor.observations import MAX_FRAMES, WINDOW, windows
 from tests.doctor.corruptions import FAULTS, Altered, Cached
@@ -100,6 +100,18 @@ def test_poses_that_are_missing(office_scan: Scan) -> None:
         raise LostPose("pose x.txt: -inf")
 
     assert examine(Altered(office_scan, names, none)).diagnosis.verdict == "tracking_lost"
+
+
+def test_frames_without_depth_are_counted(office_scan: Scan) -> None:
+    def blind(place: int, frame):
+        if place in (3, 4, 5):
+            raise NoDepth("depth image x.png: nothing measured")
+        return frame
+
+    found = examine(Altered(office_scan, list(office_scan.names), blind)).diagnosis
+    assert found.healthy
+    assert found.evidence["frames_without_depth"] == 3
+    assert found.evidence["frames_without_depth_names"] == office_scan.names[3:6]
 
 
 def test_nothing_readable_is_an_error(office_scan: Scan) -> None:

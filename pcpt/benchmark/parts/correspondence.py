@@ -114,7 +114,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         views.source,
     )
     with threads(1):  # the goals are per core
-        for chosen in (one, room_view(num_points, size), views):
+        for chosen in (one, room_view(settings.size(150_000, 100_000), size), views):
             yield _gpu_case(chosen, settings) if settings.on_gpu else _cpu_case(chosen)
 
 

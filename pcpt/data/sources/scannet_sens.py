@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pcpt.data.files import every_nth, expand_roots, pinhole
-from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
+from pcpt.data.frame import Frame, LostPose, NoDepth, Scan
 from pcpt.data.rig import Rig, direction
 from pcpt.data.scan_list import read_scan_list
 from pcpt.data.scannet_rig import scannet_rig
@@ -54,9 +54,7 @@ class SensScan(Scan):
         # the rig's scale is the file's, unless the config corrects it
         depth = self.reader.depth(index) * (self.reader.header.depth_shift / self._rig.depth_scale)
         if not depth.any():
-            raise BrokenFrame(
-                f"depth image of frame {name} of {self.reader.path}: nothing measured"
-            )
+            raise NoDepth(f"depth image of frame {name} of {self.reader.path}: nothing measured")
         return Frame(name, image, torch.from_numpy(depth), color_camera, depth_camera)
 
 
