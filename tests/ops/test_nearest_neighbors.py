@@ -1,6 +1,7 @@
 """nearest_neighbors against a table, SciPy's tree and its reference."""
 
 import importlib
+import os
 import random
 from collections.abc import Callable
 
@@ -13,6 +14,9 @@ from torch import Tensor
 from pcpt.ops import Neighbors, nearest_neighbors
 from pcpt.ops._library import COMPILED
 
+minutes_in_the_emulator = pytest.mark.skipif(
+    os.environ.get("PCPT_EMULATE_CUDA") == "1", reason="takes the emulator minutes"
+)
 module = importlib.import_module("pcpt.ops.nearest_neighbors")
 SIZES = [0, 1, 7, 16, 33, 100, 257]
 inf = torch.inf
@@ -78,7 +82,12 @@ def test_kernel_equals_reference(
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
 @pytest.mark.parametrize(
     "num_queries, num_points, channels",
-    [(40, 1023, 64), (40, 9001, 3), (4200, 40, 3), (3, 20011, 2)],
+    [
+        (40, 1023, 64),
+        (40, 9001, 3),
+        pytest.param(4200, 40, 3, marks=minutes_in_the_emulator),
+        (3, 20011, 2),
+    ],
 )
 def test_large_inputs_equal_reference(
     device: torch.device,
@@ -125,6 +134,7 @@ def test_what_is_not_finite_has_no_neighbors(device: torch.device, path: str) ->
     assert result.squared_distance.tolist() == [[[2, inf], [inf, inf], [inf, inf]]]
 
 
+@minutes_in_the_emulator
 def test_threads_strides_and_half_precision_do_not_matter(path: str) -> None:
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(3, 3, 200, generator=generator).half().mT
