@@ -164,7 +164,7 @@ class InstanceAP:
             ]
             found[kind] = float(np.mean(values)) if values else float("nan")
             details |= {f"{kind}/{names[each]}": value for each, value in zip(rows, values)}
-        return found | {"num_objects": float(sum(self._num_objects.values()))} | details
+        return found | {"num_objects": sum(self._num_objects.values())} | details
 
 
 def average_precision(hits: Sequence[float], misses: Sequence[float], num_objects: int) -> float:
