@@ -3,6 +3,7 @@ CVPR 2020, arXiv 2004.01658, without its second network that scores candidates).
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from pcpt.choices import check_choice, check_minimum, did_you_mean
 from pcpt.data.predicted_instances import PredictedInstances
+from pcpt.data.scannet_export import write_instances
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import SceneDataConfig
 from pcpt.losses.offsets import centre_offsets, offset_direction, offset_distance
@@ -167,6 +169,11 @@ class Instances(SceneTask):
     def predict(self, batch: SceneBatch) -> list[PredictedInstances]:
         """The objects of each scene, as masks over the scene's points, on the CPU."""
         return self._group(batch, self.embed(batch))
+
+    def export(self, batch: SceneBatch, folder: Path) -> None:
+        """Writes the objects of a scene as ``folder/NAME.txt`` and masks, see
+        ``write_instances``."""
+        write_instances(folder, batch.names[0], self.predict(batch)[0], self.label_set)
 
     def _group(self, batch: SceneBatch, found: Embedded) -> list[PredictedInstances]:
         config = self.config

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcpt.choices import check_minimum
+from pcpt.data.scannet_export import write_semantic
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import SceneDataConfig
 from pcpt.losses import lovasz_softmax
@@ -61,6 +63,11 @@ class Segmentation(SceneTask):
         super().__init__(config, student, data)
         self.head = nn.Linear(student.feature_channels, len(self.label_set))
 
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts."""
+        return "IoU on points and on voxels of whole scenes, one pass"
+
     def predict(self, batch: SceneBatch) -> Prediction:
         """Class scores of every voxel, and where points find theirs."""
         voxels, point_to_voxel = self.voxels(batch)
@@ -106,6 +113,12 @@ class Segmentation(SceneTask):
             of_kind = segmentation_figures(confusion, self.label_set.names)
             figures |= {f"{name}/{key}": value for key, value in of_kind.items()}
         return figures | {"points/confusion": on_points.tolist()}
+
+    @torch.no_grad()
+    def export(self, batch: SceneBatch, folder: Path) -> None:
+        """Writes the class of every point as ``folder/NAME.txt``, see ``write_semantic``."""
+        logits, point_to_voxel = self.predict(batch)
+        write_semantic(folder, batch.names[0], logits.argmax(1)[point_to_voxel], self.label_set)
 
 
 def voxel_labels(
