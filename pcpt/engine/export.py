@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pcpt import registry
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
+from pcpt.engine.init_source import describe_run
 from pcpt.students.pretrained import Pretrained, build_config
 from pcpt.students.weights import compare_state
 
@@ -32,7 +33,7 @@ def export_student(source: str | Path, folder: str | Path) -> Path:
     path = _checkpoint(Path(source))
     state = load_checkpoint(path)
     student = _build_student(state, path)
-    return student.save_pretrained(folder, details=_provenance(state))
+    return student.save_pretrained(folder, details=describe_run(state))
 
 
 def _checkpoint(source: Path) -> Path:
@@ -74,19 +75,3 @@ def _section(state: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any
     if not isinstance(section, Mapping):
         raise ValueError(f"{path} has no {key!r} section; is it the checkpoint of a pcpt run?")
     return section
-
-
-def _provenance(state: Mapping[str, Any]) -> dict[str, str]:
-    """Rows for the card: names only, since paths tell of the machine and not of the model."""
-    config = state["config"]
-    sections = {
-        "method": config.get("method"),
-        "teacher": config.get("teacher"),
-        "data": (config.get("data") or {}).get("source"),
-    }
-    rows = {
-        key: str(section["name"])
-        for key, section in sections.items()
-        if isinstance(section, Mapping) and "name" in section
-    }
-    return rows | ({"steps": str(state["step"])} if "step" in state else {})

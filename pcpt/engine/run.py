@@ -1,5 +1,6 @@
 """From a config to a trained run: builds the parts by name and hands them to the trainer."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pcpt.engine.init import initialise
 from pcpt.engine.repeatable import draw_from
 from pcpt.engine.trainer import Finished, Trainer
 from pcpt.methods.base import Method
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -86,6 +89,7 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     if world.rank == 0:
         open_folder(config, start)
         if report is not None:
+            _log.info("%s", report.table())
             report.write(Path(config.run))
     world.barrier()
     return trainer.fit(start)
@@ -103,8 +107,7 @@ def dry_run(config: RunConfig) -> str:
     parts = build(config, device)
     trainer = _trainer(config, parts, World(device))
     trainer.check_data()
-    if config.init:
-        initialise(parts.method, config.init, config.init_kernel_order)
+    report = initialise(parts.method, config.init, config.init_kernel_order) if config.init else None
     trainer.prepare()
     parts.method.train()
     output = parts.method(next(trainer.first_batches()))
@@ -112,6 +115,8 @@ def dry_run(config: RunConfig) -> str:
     scans = getattr(dataset, "scans", None)  # frames have scans, scenes have none
     samples = f"frames of {len(scans)} scans" if scans is not None else "samples"
     lines = [to_yaml(config), f"student {config.student.name}: {_size(parts.student)} parameters"]
+    if report is not None:
+        lines.append(report.table())
     if parts.teacher is not None:
         lines.append(f"teacher {config.teacher.name}: {_size(parts.teacher)} parameters, frozen")
     kind = "method" if config.task is None else "task"
