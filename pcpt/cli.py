@@ -15,7 +15,7 @@ import torch
 
 from pcpt import __version__
 from pcpt.benchmark.run import benchmark
-from pcpt.config import KERNEL_ORDERS, load_config
+from pcpt.config import load_config
 from pcpt.doctor import examine, open_scan, write_doctor_report
 from pcpt.doctor.open_scan import recognising
 from pcpt.engine.evaluation import print_summary, report_runs
@@ -26,6 +26,7 @@ from pcpt.engine.task_evaluation import is_task_run, report_task_runs
 from pcpt.engine.visualization import visualize_run
 from pcpt.prepare.command import prepare
 from pcpt.scan_pictures import visualize_scan
+from pcpt.students.kernel_order import KERNEL_ORDERS
 
 
 def train(arguments: Sequence[str]) -> int:

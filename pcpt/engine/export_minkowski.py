@@ -4,13 +4,13 @@ as the SparseUNet that computes the same."""
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from pcpt.choices import check_choice
 from pcpt.engine.export import export_student
 from pcpt.engine.init_source import read_weights_file
+from pcpt.students.kernel_order import KERNEL_ORDERS
 from pcpt.students.minkowski_file import (
     COLOR_NOTE,
     convert_minkowski_weights,
@@ -34,12 +34,12 @@ class MinkowskiOptions:
         ValueError: a value out of range.
     """
 
-    kernel_order: Literal["auto", "cube", "hybrid"] = "auto"
+    kernel_order: str = "auto"
     voxel_size: float = 0.025
     color_range: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("kernel_order", self.kernel_order, ("auto", "cube", "hybrid"))
+        check_choice("kernel_order", self.kernel_order, KERNEL_ORDERS)
         if not 0 < self.color_range < math.inf:
             raise ValueError(f"color_range is {self.color_range}, expected above 0, such as 0.5")
 
@@ -101,27 +101,22 @@ def export_source(
         "color range": str(options.color_range),
     }
     model.save_pretrained(folder, details=details)
-    return _notes(path, config, options, found.others, converted.reason, converted.order) + (
-        [f"WARNING: {converted.warning}"] if converted.warning else []
+    notes = [_describe(config), *converted.notes, _of_colors(options.color_range)]
+    if found.others:
+        first = ", ".join(found.others[:6])
+        notes.append(f"left out: {first} ({len(found.others)} tensors of other parts)")
+    return notes
+
+
+def _describe(config: SparseUNet.Config) -> str:
+    shape = config.variant if config.planes is None else "of widths and depths of its own"
+    return (
+        f"Res16UNet: {shape}, {config.in_channels} -> {config.out_channels} channels, stem of "
+        f"{config.stem_kernel}^3; voxels of {config.voxel_size} m, which the weights do not tell"
     )
 
 
-def _notes(
-    path: Path,
-    config: SparseUNet.Config,
-    options: MinkowskiOptions,
-    others: list[str],
-    reason: str,
-    order: str,
-) -> list[str]:
-    shape = config.variant if config.planes is None else "of widths and depths of its own"
-    notes = [
-        f"{path.name}: Res16UNet, {shape}, {config.in_channels} -> {config.out_channels} channels, "
-        f"stem of {config.stem_kernel}^3",
-        f"kernel order: {order}, {reason}",
-        f"voxel size: {config.voxel_size} m, which the weights do not tell",
-        COLOR_NOTE if options.color_range == 1 else f"stem times {options.color_range} for colours",
-    ]
-    if others:
-        notes.append(f"left out: {', '.join(others[:6])} ({len(others)} tensors of other parts)")
-    return notes
+def _of_colors(color_range: float) -> str:
+    if color_range == 1:
+        return COLOR_NOTE
+    return f"colours: the stem's kernel is multiplied by {color_range}, so that [-1, 1] may be fed"

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +80,8 @@ class InitReport:
             groups.setdefault(_module_of(row.name), Counter())[row.status] += 1
         width = max([len("module"), *map(len, groups)])
         lines = [
-            f"init from {self.source} ({self.kind}{origin}): {counts[LOADED]} of {own} tensors loaded",
+            f"init from {self.source} ({self.kind}{origin}): "
+            f"{counts[LOADED]} of {own} tensors loaded",
             f"  {'module':{width}}  loaded  shape differs  missing  unused",
         ]
         for module, found in groups.items():
@@ -105,7 +105,7 @@ class InitReport:
 def initialise(
     module: nn.Module,
     source: str | Path,
-    kernel_order: Literal["auto", "cube", "hybrid"] = "auto",
+    kernel_order: str = "auto",
 ) -> InitReport:
     """Copies into ``module`` what ``source`` has under the same name and in the same shape.
 
@@ -177,8 +177,8 @@ def _nothing_fits(found: Source, module: nn.Module, rows: list[Row]) -> str:
     theirs = ", ".join(list(found.state)[:4])
     reason = "; ".join(reshaped[:3]) or f"the source has {theirs}, ..."
     return (
-        f"init {found.name} ({found.kind}): no weight fits {type(module).__name__} by name and shape "
-        f"({reason}); use the student that the weights are of"
+        f"init {found.name} ({found.kind}): no weight fits {type(module).__name__} by name and "
+        f"shape ({reason}); use the student that the weights are of"
     )
 
 
@@ -202,7 +202,7 @@ def _heads(taken: list[str], own: Mapping[str, Tensor]) -> list[str]:
 
 
 def _module_of(name: str) -> str:
-    """The part of a tensor's name that the table groups by: student.encoder.0, student.stem, head."""
+    """What the table groups a tensor by, such as student.encoder.0, student.stem or head."""
     parts = name.split(".")[:-1]
     depth = 2 if parts[:1] == ["student"] else 1
     if len(parts) > depth and parts[depth].isdigit():

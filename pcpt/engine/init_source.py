@@ -4,7 +4,7 @@ folder or hub id, a safetensors file, or a checkpoint of a MinkowskiEngine zoo."
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -46,9 +46,7 @@ class Source:
     unused: list[str] = field(default_factory=list)
 
 
-def read_source(
-    source: str | Path, kernel_order: Literal["auto", "cube", "hybrid"] = "auto"
-) -> Source:
+def read_source(source: str | Path, kernel_order: str = "auto") -> Source:
     """Finds out what ``source`` is and reads its weights, to the CPU.
 
     Args:
@@ -75,8 +73,8 @@ def read_source(
         folder = locate_export(source)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"no weights at {source}: expected a run folder, a checkpoint, an exported folder, a hub "
-            f"id or a file of weights ({error})"
+            f"no weights at {source}: expected a run, a checkpoint, an exported folder, a hub id "
+            f"or a file of weights ({error})"
         ) from None
     return _read_exported(folder, str(source) if not path.is_dir() else _plain_name(folder))
 
@@ -138,7 +136,7 @@ def _read_exported(folder: Path, name: str) -> Source:
     )
 
 
-def _read_file(path: Path, kernel_order: Literal["auto", "cube", "hybrid"]) -> Source:
+def _read_file(path: Path, kernel_order: str) -> Source:
     state = read_weights_file(path)
     if state is None:
         return _read_run(path)
@@ -156,11 +154,7 @@ def _read_file(path: Path, kernel_order: Literal["auto", "cube", "hybrid"]) -> S
         kind="MinkowskiEngine checkpoint",
         state={STUDENT + name: tensor for name, tensor in converted.state.items()},
         kernel_order=converted.order,
-        notes=[
-            f"kernel order: {converted.order}, {converted.reason}",
-            *([f"WARNING: {converted.warning}"] if converted.warning else []),
-            COLOR_NOTE,
-        ],
+        notes=[*converted.notes, COLOR_NOTE],
         unused=minkowski.others,
     )
 

@@ -107,7 +107,9 @@ def dry_run(config: RunConfig) -> str:
     parts = build(config, device)
     trainer = _trainer(config, parts, World(device))
     trainer.check_data()
-    report = initialise(parts.method, config.init, config.init_kernel_order) if config.init else None
+    report = (
+        initialise(parts.method, config.init, config.init_kernel_order) if config.init else None
+    )
     trainer.prepare()
     parts.method.train()
     output = parts.method(next(trainer.first_batches()))

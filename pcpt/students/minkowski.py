@@ -60,7 +60,9 @@ def convert_minkowski_state_dict(
         elif new_module == "final":  # a pointwise convolution there, a linear layer here
             leaf = {"kernel": "weight"}.get(leaf, leaf)
             if tensor.ndim == 0:
-                raise ValueError(f"{full_name} is a single number, expected (C_in, C_out) or (1, C)")
+                raise ValueError(
+                    f"{full_name} is a single number, expected (C_in, C_out) or (1, C)"
+                )
             flat = tensor.reshape(-1, tensor.shape[-1])
             converted[f"final.{leaf}"] = flat.T.contiguous() if leaf == "weight" else flat[0]
         elif leaf == "kernel":

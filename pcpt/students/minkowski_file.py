@@ -4,12 +4,13 @@ its weights under the names of SparseUNet."""
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from pcpt.students.kernel_order import KernelOrder, guess_kernel_order
+from pcpt.choices import check_choice
+from pcpt.students.kernel_order import KERNEL_ORDERS, KernelOrder, guess_kernel_order
 from pcpt.students.minkowski import convert_minkowski_state_dict, is_res16unet_name
 from pcpt.students.sparse_unet import NUM_LEVELS, VARIANTS, SparseUNet
 from pcpt.students.weights import compare_state
@@ -17,7 +18,7 @@ from pcpt.students.weights import compare_state
 _STEM = "conv0p1s1.kernel"
 _ORDERED = re.compile(r"block[1-8]\.\d+\.conv[12]\.kernel")  # in hybrid order in old networks
 _ADVICE = (
-    "say it with init_kernel_order=hybrid (--kernel-order hybrid when exporting) for networks trained "
+    "say it: init_kernel_order=hybrid (--kernel-order hybrid when exporting) for networks trained "
     "with MinkowskiEngine <= 0.4, as the released ones of PointContrast, ContrastiveSceneContexts "
     "and SpatioTemporalSegmentation, or cube for those trained with 0.5 and for MinkowskiEngine's "
     "own examples"
@@ -60,6 +61,12 @@ class Converted:
     reason: str
     warning: str
 
+    @property
+    def notes(self) -> list[str]:
+        """Order, reason and warning for people."""
+        told = f"kernel order: {self.order}, {self.reason}"
+        return [told, f"WARNING: {self.warning}"] if self.warning else [told]
+
 
 def find_minkowski_weights(state: Mapping[str, Tensor]) -> MinkowskiWeights | None:
     """The Res16UNet in a state dict, whatever stands before its names; None if there is none.
@@ -99,9 +106,7 @@ def student_config_of(
     stem, final = _kernel(state, _STEM), state.get("final.kernel")
     planes = [_kernel(state, f"block{i}.0.conv2.kernel").shape[2] for i in range(1, 9)]
     blocks = [_count_blocks(state, i) for i in range(1, 2 * NUM_LEVELS + 1)]
-    named = {
-        name for name, known in VARIANTS.items() if known == (tuple(planes), tuple(blocks))
-    }
+    named = {name for name, known in VARIANTS.items() if known == (tuple(planes), tuple(blocks))}
     config = SparseUNet.Config(
         variant=min(named) if named else "res16unet34c",
         in_channels=stem.shape[1],
@@ -120,19 +125,19 @@ def student_config_of(
     return config
 
 
-def convert_minkowski_weights(
-    weights: MinkowskiWeights, kernel_order: Literal["auto", "cube", "hybrid"] = "auto"
-) -> Converted:
+def convert_minkowski_weights(weights: MinkowskiWeights, kernel_order: str = "auto") -> Converted:
     """The weights under SparseUNet's names, with their taps in its order.
 
     Args:
         weights: of any part of a Res16UNet.
-        kernel_order: of the residual blocks' kernels, see ``convert_minkowski_state_dict``; "auto"
-            tells it from the kernels, see ``guess_kernel_order``.
+        kernel_order: of the residual blocks' kernels: cube or hybrid, see
+            ``convert_minkowski_state_dict``; auto tells it from the kernels, see
+            ``guess_kernel_order``.
 
     Raises:
-        ValueError: "auto" and the kernels do not tell.
+        ValueError: "auto" and the kernels do not tell; another word.
     """
+    check_choice("kernel_order", kernel_order, KERNEL_ORDERS)
     guess = guess_kernel_order(t for name, t in weights.state.items() if _ORDERED.fullmatch(name))
     warning = ""
     if kernel_order == "auto":
@@ -140,7 +145,7 @@ def convert_minkowski_weights(
             raise ValueError(f"the order of the kernels' taps cannot be told ({guess}); {_ADVICE}")
         order, reason = guess.order, f"told from the kernels: {guess}"
     else:
-        order, reason = kernel_order, "as asked"
+        order, reason = cast(KernelOrder, kernel_order), "as asked"
         if guess.order not in (None, order):
             warning = f"{order} order was asked for, but the kernels look {guess.order} ({guess})"
     return Converted(convert_minkowski_state_dict(weights.state, order), order, reason, warning)

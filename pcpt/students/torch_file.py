@@ -84,7 +84,7 @@ def read_torch_file(path: Path) -> Any:
             "loaded; refused. Where you trust it, write its tensors alone: "
             "torch.save({'state_dict': model.state_dict()}, PATH)"
         )
-    stand_ins = [(stand_in, name) for name, stand_in in dropped.items()]
+    stand_ins: list[Any] = [(stand_in, name) for name, stand_in in dropped.items()]
     try:
         with torch.serialization.safe_globals(stand_ins):
             tree = torch.load(path, map_location="cpu", weights_only=True)
@@ -212,13 +212,16 @@ def _names(file: io.BytesIO | mmap.mmap, size: int, path: Path) -> set[str]:
                     "damaged or made to exhaust memory: refused"
                 )
         if "PUT" not in opcode and opcode != "MEMOIZE":  # their arguments are no data
-            recent = [*recent[-3:], (opcode, argument if opcode.startswith(("BININT", "LONG")) else None)]
+            recent = [
+                *recent[-3:],
+                (opcode, argument if opcode.startswith(("BININT", "LONG")) else None),
+            ]
     return names
 
 
 def _operations(file: io.BytesIO | mmap.mmap, path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]
             yield opcode.name, argument
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is truncated or damaged ({error}); copy it again") from None
