@@ -14,7 +14,7 @@ import pickletools
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ _DROPPED = re.compile(
     r"|numpy\.(dtype|ndarray|_?core\.multiarray\.(scalar|_reconstruct))"
     r"|builtins\.(list|tuple|int|float|bool|str|object)"
 )
+
+
+class _RefusedError(ValueError):
+    """Says what is wrong with a file."""
 
 
 class _Dropped:
@@ -155,14 +159,16 @@ def _inspect(path: Path, size: int) -> set[str]:
             if head[:1] != b"\x80":
                 truncated = head == b"PK" or size == 0
                 state = "is truncated" if truncated else f"begins with {head!r}, not as torch.save"
-                raise ValueError(f"{path} {state} ({size} bytes); copy or download it again")
+                raise _RefusedError(f"{path} {state} ({size} bytes); copy or download it again")
             names: set[str] = set()
             # mapped: a read of more than there is must not allocate it
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 for _ in range(_LEGACY_PICKLES):
                     names |= _names(mapped, size, path)
             return names
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _RefusedError:
+        raise
+    except Exception as error:  # whatever damaged bytes happen to mean to zipfile or pickletools
         raise ValueError(f"{path} is damaged ({error}); copy or download it again") from None
 
 
@@ -172,7 +178,7 @@ def _inspect_zip(path: Path, size: int) -> set[str]:
         if sum(entry.file_size for entry in entries) > size or any(
             entry.compress_type != zipfile.ZIP_STORED for entry in entries
         ):
-            raise ValueError(
+            raise _RefusedError(
                 f"{path} is compressed or announces more data than it holds; torch.save does not "
                 "write such files: refused"
             )
@@ -181,9 +187,9 @@ def _inspect_zip(path: Path, size: int) -> set[str]:
             raise OSError(f"wrong checksum of {broken}")
         pickles = [e for e in entries if e.filename.endswith(".pkl")]
         if sum(entry.file_size for entry in pickles) > _MAX_PICKLE:
-            raise ValueError(f"{path}: the list of its tensors has over {_MAX_PICKLE} bytes")
+            raise _RefusedError(f"{path}: the list of its tensors has over {_MAX_PICKLE} bytes")
         if not any(entry.filename.endswith("data.pkl") for entry in pickles):
-            raise ValueError(f"{path} is a zip archive, but not one of torch.save's")
+            raise _RefusedError(f"{path} is a zip archive, but not one of torch.save's")
         names: set[str] = set()
         for entry in pickles:
             names |= _names(io.BytesIO(archive.read(entry)), size, path)
@@ -193,10 +199,11 @@ def _inspect_zip(path: Path, size: int) -> set[str]:
 def _names(file: io.BytesIO | mmap.mmap, size: int, path: Path) -> set[str]:
     """Names in one pickle; refuses storages that are larger than the whole file."""
     names = set()
-    recent: list[tuple[str, Any]] = []
-    for opcode, argument in _operations(file, path):
+    recent: list[int | None] = []  # operands that are whole numbers
+    for operation, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]
+        opcode = operation.name
         if opcode in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"):
-            raise ValueError(
+            raise _RefusedError(
                 f"{path} holds Python objects in a form ({opcode}) that torch.save does not write; "
                 "refused, since they could run code when loaded"
             )
@@ -205,23 +212,18 @@ def _names(file: io.BytesIO | mmap.mmap, size: int, path: Path) -> set[str]:
             name = re.sub(r"^__builtin__\.", "builtins.", name)  # as protocol 2 spells it
             names.add("builtins.int" if name == "builtins.long" else name)
         if opcode == "BINPERSID":
-            number = next((a for _, a in reversed(recent) if isinstance(a, int)), None)
-            if number is None or not 0 <= number <= size:
-                raise ValueError(
+            number = next((n for n in reversed(recent) if n is not None), None)
+            if number is None:
+                raise _RefusedError(
+                    f"{path} holds Python objects in place of tensors, which could run code when "
+                    "loaded, or is damaged: refused"
+                )
+            if not 0 <= number <= size:
+                raise _RefusedError(
                     f"{path} announces {number} numbers in one tensor and has {size} bytes; "
                     "damaged or made to exhaust memory: refused"
                 )
         if "PUT" not in opcode and opcode != "MEMOIZE":  # their arguments are no data
-            recent = [
-                *recent[-3:],
-                (opcode, argument if opcode.startswith(("BININT", "LONG")) else None),
-            ]
+            is_number = opcode.startswith(("BININT", "LONG"))
+            recent = [*recent[-3:], argument if is_number else None]
     return names
-
-
-def _operations(file: io.BytesIO | mmap.mmap, path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]
-            yield opcode.name, argument
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is truncated or damaged ({error}); copy it again") from None
