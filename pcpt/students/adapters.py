@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from pcpt.sparse import Conv3d, ConvTranspose3d
 
 TUNE = ("all", "head", "last:N", "bias_and_norm", "lora")
 _LAST = re.compile(r"last:([1-9][0-9]*)")
-# How torch names a parametrised weight: X.weight -> X.parametrizations.weight.original
-_MIDDLE, _ORIGINAL, _DOWN, _UP = "parametrizations.weight", "original", "0.down", "0.up"
+_DOWN, _UP = "adapter.down", "adapter.up"  # in state dicts, beside a convolution's "weight"
 
 
 class LowRank(nn.Module):
@@ -59,8 +57,8 @@ def check_tune(tune: str, lora_rank: int) -> None:
 def tune_student(student: nn.Module, tune: str, lora_rank: int = 8) -> None:
     """Leaves gradients only to the part of ``student`` that ``tune`` names.
 
-    Call it once, after pretrained weights are loaded; and ``hold_frozen_norms`` after every
-    ``student.train()``.
+    Weights may be loaded before or after: their names stay the same. ``hold_frozen_norms`` must
+    follow every ``student.train()``.
 
     Args:
         student: a network with a ``decoder``, such as :class:`pcpt.students.SparseUNet`.
@@ -94,29 +92,29 @@ def hold_frozen_norms(student: nn.Module) -> None:
             norm.eval()
 
 
+@torch.no_grad()
 def merge_lora(student: nn.Module) -> None:
     """Folds low-rank additions into plain weights, in place; the outputs stay the same.
 
     Afterwards the student has the parameters it was built with, and can be saved.
     """
     for module in student.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+        if isinstance(module, (Conv3d, ConvTranspose3d)) and module.adapter is not None:
+            module.weight.copy_(module.adapter(module.weight))
+            module.adapter = None
 
 
 def merged_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a student that ``merge_lora`` has been called on, from the one before.
+    """The state dict after ``merge_lora`` from the one before, of a student or of a run's method.
 
-    For checkpoints: a state without low-rank additions comes back as it is.
+    A state without low-rank additions comes back as it is.
     """
-    merged: dict[str, Tensor] = {}
-    for name, value in state.items():
-        head, middle, tail = name.partition(f"{_MIDDLE}.")
-        if not middle:
-            merged[name] = value
-        elif tail == _ORIGINAL:
-            down, up = (state[f"{head}{_MIDDLE}.{factor}"] for factor in (_DOWN, _UP))
-            merged[f"{head}weight"] = add_low_rank(value, down, up)
+    merged = {name: value for name, value in state.items() if not name.endswith((_DOWN, _UP))}
+    for name, down in state.items():
+        if name.endswith(_DOWN):
+            conv = name.removesuffix(_DOWN)
+            weight = state[f"{conv}weight"]
+            merged[f"{conv}weight"] = add_low_rank(weight, down, state[f"{conv}{_UP}"])
     return merged
 
 
@@ -132,7 +130,7 @@ def _add_lora(student: nn.Module, rank: int) -> None:
             f"task.tune is lora, but {type(student).__name__} has no sparse convolution"
         )
     for conv in convolutions:
-        parametrize.register_parametrization(conv, "weight", LowRank(conv.weight.shape, rank))
+        conv.adapter = LowRank(conv.weight.shape, rank).to(conv.weight)
 
 
 def _last_stages(student: Any, tune: str) -> nn.ModuleList:
