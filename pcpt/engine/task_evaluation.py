@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
+from pcpt.data.limited import labelled_hash, limit_scenes
+from pcpt.data.scene_dataset import SceneDataConfig, open_split
 from pcpt.engine.evaluation import write_json
 from pcpt.engine.folder import environment
 from pcpt.engine.run import load_run
@@ -33,7 +35,8 @@ def evaluate_task(
         split: val, test or train.
 
     Returns:
-        What ``metrics.json`` holds: task, split, seed, commit and ``figures``.
+        What ``metrics.json`` holds: task, split, seed, commit, hash of the labels trained on
+        and ``figures``.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
@@ -52,11 +55,18 @@ def evaluate_task(
         "task": config.task.name,
         "split": split,
         "seed": config.seed,
+        "labelled_hash": _labelled_hash(config.data),
         "commit": environment()["git_commit"],
         "figures": dict(task.evaluate(batches())),
     }
     write_json(Path(folder) / "metrics.json", record)
     return record
+
+
+def _labelled_hash(data: SceneDataConfig) -> str:
+    """Tells which labels the run was allowed to see."""
+    names = limit_scenes(open_split(data, "train").names, data.limit)
+    return labelled_hash(names, data.limit)
 
 
 def report_task_runs(
