@@ -27,6 +27,7 @@ from pcpt.engine.visualization import visualize_run
 from pcpt.prepare.command import prepare
 from pcpt.scan_pictures import visualize_scan
 from pcpt.students.kernel_order import KERNEL_ORDERS
+from pcpt.tasks.test_time import Views
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -116,11 +117,28 @@ def test(arguments: Sequence[str]) -> int:
         help="held_out (the default), train or all of pretraining runs; val (the default), test or "
         "train of task runs",
     )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="semantic segmentation: also the mean over rotations, mirror and shifts of the grid",
+    )
+    parser.add_argument(
+        "--export", metavar="FOLDER", help="of a task run: write predictions as ScanNet's benchmark"
+    )
     options = parser.parse_args(arguments)
-    if options.checkpoint and len(options.runs) > 1:
-        parser.error("--checkpoint goes with a single run")
+    for option in ("checkpoint", "export"):
+        if getattr(options, option) and len(options.runs) > 1:
+            parser.error(f"--{option} goes with a single run")
     if is_task_run(options.runs[0]):
-        report_task_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "val")
+        report_task_runs(
+            options.runs,
+            checkpoint=options.checkpoint,
+            split=options.split or "val",
+            views=Views() if options.tta else None,
+            export=options.export,
+        )
+    elif options.tta or options.export:
+        parser.error("--tta and --export are for runs of tasks, this one is of a method")
     else:
         report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "held_out")
     return 0
