@@ -106,6 +106,12 @@ def decode_depth(data: bytes, origin: str, size: tuple[int, int], scale: float) 
     return _read_metres(_File(f"depth image {origin}", data, DEPTH_FORMATS), size, scale)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a colour image, from its header; BrokenFrame if it has none."""
+    with _header(_File(f"colour image {path}", path, COLOR_FORMATS)) as image:
+        return image.height, image.width
+
+
 def read_ids(path: Path, size: tuple[int, int]) -> np.ndarray:
     """An image of whole numbers, such as the label of each pixel.
 
