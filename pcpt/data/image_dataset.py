@@ -12,10 +12,11 @@ from torch.utils.data import Dataset
 from pcpt import registry
 from pcpt.data.dataset import generator_for
 from pcpt.data.frame import BrokenFrame
-from pcpt.data.labelled_image import LabelledImage, LabelledImageSet
+from pcpt.data.label_set import LabelSet
+from pcpt.data.labelled_image import LabelledImage, LabelledImageSource
 from pcpt.data.order import epoch_order
 from pcpt.data.skips import SkipLog
-from pcpt.data.splits import split_source
+from pcpt.data.splits import check_splits, split_source
 from pcpt.data.transforms import resize_image, uniform
 
 
@@ -41,8 +42,8 @@ class ImageDataConfig:
 
     Attributes:
         source: where images come from; one of ``pcpt.list("datasets")`` that has label images.
-        splits: keys of the source that differ in each split, such as
-            ``{train: {scan_list: train.txt}, val: {scan_list: val.txt}}``.
+        splits: for "train", "val" and "test" the keys of ``source`` that differ there, such as
+            ``val: {scan_list: val.txt}``. A split that is not named has no images.
         image_size: (H, W) that images and labels are resized to.
         augment: random changes of training samples.
     """
@@ -51,6 +52,9 @@ class ImageDataConfig:
     splits: dict[str, Any] = field(default_factory=dict)
     image_size: list[int] = field(default_factory=lambda: [240, 320])
     augment: ImageAugmentConfig = field(default_factory=ImageAugmentConfig)
+
+    def __post_init__(self) -> None:
+        check_splits(self.splits)
 
 
 @dataclass
@@ -105,15 +109,31 @@ def collate_images(samples: Sequence[ImageBatch]) -> ImageBatch:
     )
 
 
+def label_set_of(config: ImageDataConfig) -> LabelSet:
+    """The classes of a source of labelled images, which need not be there."""
+    return _images_of(config.source).label_set
+
+
+def _images_of(source: Any) -> Any:
+    owner = registry.get("datasets", source.name)
+    if not issubclass(owner, LabelledImageSource):
+        raise ValueError(
+            f"data source {source.name!r} holds no label images; give data.source.name a source "
+            "that does, such as scannet_images"
+        )
+    return owner(source)
+
+
 class LabelledImages(Dataset[ImageBatch]):
     """Samples by global number: number n is image ``permutation[n % len]`` of epoch ``n // len``.
 
-    A sample depends on the seed and its number alone. Only the split "train" is shuffled and
-    augmented. A broken image is replaced by the next one and named in the sample's ``skipped``.
+    A sample depends on the seed and its number alone. Only training samples are shuffled
+    and augmented. A broken image is replaced by the next one and named in the sample's ``skipped``.
 
     Args:
         config: see ``ImageDataConfig``.
-        split: "train", or another name of ``config.splits``.
+        split: train, val or test.
+        training: shuffle and augment; by default the training split alone.
         seed: of the run.
 
     Raises:
@@ -121,20 +141,17 @@ class LabelledImages(Dataset[ImageBatch]):
             image is broken.
     """
 
-    def __init__(self, config: ImageDataConfig, split: str, seed: int) -> None:
+    def __init__(
+        self, config: ImageDataConfig, split: str, seed: int, *, training: bool | None = None
+    ) -> None:
         self.config, self.split, self.seed = config, split, seed
+        self.training = split == "train" if training is None else training
         source = split_source(config.source, config.splits, split)
-        opened = registry.get("datasets", source.name)(source).open()
-        if not isinstance(opened, LabelledImageSet):
-            raise ValueError(
-                f"data source {source.name!r} holds no label images; give data.source.name a source "
-                "that does, such as scannet_images"
-            )
-        if not len(opened):
+        self.images = _images_of(source).open()
+        self.names = self.images.names
+        self.label_set = self.images.label_set
+        if not len(self.names):
             raise ValueError(f"split {split!r} of data source {source.name!r} holds no images")
-        self.images = opened
-        self.names = opened.names
-        self.label_set = opened.label_set
         self._epoch, self._order = -1, torch.arange(len(self.names))
 
     def __len__(self) -> int:
@@ -145,7 +162,7 @@ class LabelledImages(Dataset[ImageBatch]):
         found = self._load(self._index(number), skipped)
         size = (self.config.image_size[0], self.config.image_size[1])
         image, labels = found.image, found.labels
-        if self.split == "train":
+        if self.training:
             generator = generator_for(self.seed, number)
             image, labels = augment_image(image, labels, size, self.config.augment, generator)
         else:
@@ -169,7 +186,7 @@ class LabelledImages(Dataset[ImageBatch]):
 
     def _index(self, number: int) -> int:
         epoch, position = divmod(number, len(self))
-        if self.split != "train":
+        if not self.training:
             return position
         if epoch != self._epoch:
             generator = generator_for(self.seed, 2**62 + epoch)

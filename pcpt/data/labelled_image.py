@@ -68,3 +68,23 @@ class LabelledImageSet(ABC):
             BrokenFrame: this image or its labels cannot be used; others may.
             ValueError: something that is wrong with all of them, such as the label table.
         """
+
+
+class LabelledImageSource(ABC):
+    """Base of data sources of labelled images: registered under "datasets", made from a Config.
+
+    Attributes:
+        label_set: the classes that labels are places in; known before anything is opened.
+    """
+
+    @property
+    @abstractmethod
+    def label_set(self) -> LabelSet: ...
+
+    @abstractmethod
+    def open(self) -> LabelledImageSet:
+        """The images; none is read yet.
+
+        Raises:
+            FileNotFoundError, ValueError: what is not there, or cannot be used.
+        """

@@ -12,7 +12,7 @@ from pcpt.data.files import every_nth, expand_roots, scan_names
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.images import image_size, read_color, read_ids
 from pcpt.data.label_set import IGNORE, LabelSet
-from pcpt.data.labelled_image import LabelledImage, LabelledImageSet
+from pcpt.data.labelled_image import LabelledImage, LabelledImageSet, LabelledImageSource
 from pcpt.data.scan_list import read_scan_list
 from pcpt.data.scannet_classes import ID_COLUMNS, LABEL_SETS
 from pcpt.data.scannet_labels import find_label_table, read_id_map, table_columns
@@ -25,7 +25,7 @@ MAX_ID = 1 << 16
 
 
 @register("datasets", "scannet_images")
-class ScanNetImages:
+class ScanNetImages(LabelledImageSource):
     """Scans with ``label-filt/N.png`` and their colour images.
 
     ``label-filt`` is what ``sceneXXXX_YY_2d-label-filt.zip`` unpacks to: 16-bit ids of raw names,
