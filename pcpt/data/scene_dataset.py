@@ -159,6 +159,7 @@ def to_sample(scene: Scene, number: int = 0) -> SceneBatch:
         number=torch.tensor([number]),
         boxes=[boxes],
         names=[scene.name],
+        world_to_scene=scene.world_to_scene[None],
     )
 
 

@@ -153,6 +153,7 @@ class ScanNetImageSet(LabelledImageSet):
             for scan, path in scans.items()
             for frame in every_nth(self._frames(scan, path), config.every)
         ]
+        self._known = frozenset(self.names)
 
     def _frames(self, scan: str, folder: Path) -> list[str]:
         """Colour images of a scan: of ``color/`` where there is one, else of its .sens file."""
@@ -180,7 +181,7 @@ class ScanNetImageSet(LabelledImageSet):
             ValueError: a label image with an id that the label table does not have.
         """
         scan, _, frame = name.rpartition("/")
-        if scan not in self._scans:
+        if name not in self._known:
             raise ValueError(f"scannet_images has no image {name!r}; its names lists them")
         if name in self._colors:
             image = read_color(self._colors[name], image_size(self._colors[name]))
