@@ -114,6 +114,10 @@ class LabelledScenes(Dataset[SceneBatch]):
             self._epoch = epoch
         return int(self._order[position])
 
+    def name_of(self, number: int) -> str:
+        """The scene of a global sample number."""
+        return self.names[self._index(number)]
+
     def load(self, name: str) -> Scene:
         """One scene as read, with the labels that training may see; kept as ``cache`` says."""
         scene = self._cache.pop(name, None)
@@ -129,7 +133,7 @@ class LabelledScenes(Dataset[SceneBatch]):
         return scene
 
     def __getitem__(self, number: int) -> SceneBatch:
-        sample = to_sample(self.load(self.names[self._index(number)]), number)
+        sample = to_sample(self.load(self.name_of(number)), number)
         if not self.training:
             return sample
         generator = generator_for(self.seed, number)
