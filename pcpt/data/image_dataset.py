@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -103,7 +102,9 @@ def collate_images(samples: Sequence[ImageBatch]) -> ImageBatch:
     if not samples:
         raise ValueError("collate_images needs at least one sample")
     return ImageBatch(
-        *(torch.cat([getattr(s, name) for s in samples]) for name in ("images", "labels", "number")),
+        images=torch.cat([s.images for s in samples]),
+        labels=torch.cat([s.labels for s in samples]),
+        number=torch.cat([s.number for s in samples]),
         names=[name for s in samples for name in s.names],
         skipped=[line for s in samples for line in s.skipped],
     )
@@ -167,9 +168,7 @@ class LabelledImages(Dataset[ImageBatch]):
             image, labels = augment_image(image, labels, size, self.config.augment, generator)
         else:
             image, labels = resize_image(image, *size), resize_labels(labels, *size)
-        return ImageBatch(
-            image[None], labels[None], torch.tensor([number]), [found.name], skipped
-        )
+        return ImageBatch(image[None], labels[None], torch.tensor([number]), [found.name], skipped)
 
     def check(self, skips: SkipLog) -> None:
         """Loads the first image of every recording, so that wrong labels are found before a run.
@@ -177,7 +176,9 @@ class LabelledImages(Dataset[ImageBatch]):
         Raises:
             ValueError: labels that no image of the source could have, or no image can be used.
         """
-        firsts = {name.rpartition("/")[0]: index for index, name in reversed([*enumerate(self.names)])}
+        firsts = {
+            name.rpartition("/")[0]: index for index, name in reversed([*enumerate(self.names)])
+        }
         for index in firsts.values():
             skipped: list[tuple[str, str]] = []
             self._load(index, skipped)

@@ -118,13 +118,12 @@ def _chunks(
 ) -> Iterator[list[Frame]]:
     """Usable frames, ``size`` at a time, their images resized with their cameras."""
     chunk: list[Frame] = []
-    usable = 0
-    reason = "it lists none"
+    usable, reason = 0, "it lists none"
     for name in names:
         try:
             frame = scan.load(name)
         except BrokenFrame as error:
-            reason = str(error) if not usable else reason
+            reason = str(error)
             if skips is not None:
                 skips.add(scan.name, error)
             continue
@@ -135,7 +134,9 @@ def _chunks(
             yield chunk
             chunk = []
     if not usable:
-        raise ValueError(f"scan {scan.name}: none of {len(names)} frames can be used: {reason}")
+        raise ValueError(
+            f"scan {scan.name}: none of {len(names)} frames can be used; the last: {reason}"
+        )
     if chunk:
         yield chunk
 

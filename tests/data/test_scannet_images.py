@@ -22,7 +22,14 @@ from pcpt.data.labelled_image import LabelledImage
 from pcpt.data.skips import SkipLog
 from pcpt.data.sources.scannet_images import ScanNetImages
 from pcpt.data.sources.scannet_sens import ScanNetSens
-from tests.data.labelled_images import HEIGHT, PLACES, WIDTH, picture, write_labelled_scan, write_png
+from tests.data.labelled_images import (
+    HEIGHT,
+    PLACES,
+    WIDTH,
+    picture,
+    write_labelled_scan,
+    write_png,
+)
 from tests.data.sens_bytes import COLOR_HEIGHT, COLOR_WIDTH, Sens
 
 Config = ScanNetImages.Config
@@ -63,7 +70,12 @@ def test_colour_from_the_recording(tmp_path: Path) -> None:
 
 def test_rooms_number_their_names_themselves(tmp_path: Path) -> None:
     folder = write_labelled_scan(tmp_path, "scene0000_00", frames=1)
-    lines = ["id\traw_category\tnyu40id\troom_id", "\tchair\t5\t1", "3\tfloor\t2\t3", "1\tsofa\t6\t2"]
+    lines = [
+        "id\traw_category\tnyu40id\troom_id",
+        "\tchair\t5\t1",
+        "3\tfloor\t2\t3",
+        "1\tsofa\t6\t2",
+    ]
     (tmp_path / "scannetv2-labels.combined.tsv").write_text("\n".join(lines))
     labels = ScanNetImages(Config(roots=[str(folder)])).open().load("scene0000_00/0").labels
     _, ids = picture(0)
@@ -85,8 +97,14 @@ def test_release_of_25k_frames(tmp_path: Path) -> None:
     ("change", "match"),
     [
         (lambda path: path.unlink(), "0.png does not exist"),
-        (lambda path: write_png(path, np.ones((8, 8), np.uint16)), "is 8x8, its camera is for 32x24"),
-        (lambda path: path.write_bytes(path.read_bytes()[:60]), "0.png .*is damaged|not a readable"),
+        (
+            lambda path: write_png(path, np.ones((8, 8), np.uint16)),
+            "is 8x8, its camera is for 32x24",
+        ),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:60]),
+            "0.png .*is damaged|not a readable",
+        ),
     ],
 )
 def test_one_broken_label_image_is_skipped(tmp_path: Path, change, match: str) -> None:

@@ -83,15 +83,21 @@ def test_a_method_learns_from_it(trained: Path, office: Path) -> None:
             "method": {"name": "ppkt", "pairs": 64},
             "teacher": {"name": "segmenter", "weights": str(folder)},
             "student": {
-                "name": "sparse_unet", "variant": "small", "planes": [4] * 8, "blocks": [1] * 8,
-                "stem_channels": 4, "out_channels": 8, "voxel_size": 0.2,
+                "name": "sparse_unet",
+                "variant": "small",
+                "planes": [4] * 8,
+                "blocks": [1] * 8,
+                "stem_channels": 4,
+                "out_channels": 8,
+                "voxel_size": 0.2,
             },
             "data": {
-                "source": {"name": "folder", "roots": [str(office)]}, "image_size": [60, 80],
+                "source": {"name": "folder", "roots": [str(office)]},
+                "image_size": [60, 80],
                 "max_points": 2000,
             },
             "train": {"steps": 2, "batch_size": 1},
-        }  # fmt: skip
+        }
     )
     assert train(config).step == 2
 
