@@ -130,8 +130,8 @@ def read_ids(path: Path, size: tuple[int, int]) -> np.ndarray:
     with _header(file) as image:
         if image.mode not in ID_MODES:
             raise ValueError(
-                f"{file.label} holds {image.mode} pixels, expected 8- or 16-bit greyscale; pictures "
-                "of coloured classes cannot be used, export the numbers"
+                f"{file.label} holds {image.mode} pixels, expected 8- or 16-bit greyscale; "
+                "pictures of coloured classes cannot be used, export the numbers"
             )
         _check_size(file, image, size)
         return np.array(_decode(file, image)).astype(np.int64)
