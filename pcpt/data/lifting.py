@@ -105,7 +105,7 @@ def lift_features(
         num_views += torch.bincount(once % max(1, num_rows), minlength=num_rows)
     features = (sums / pairs.clamp(min=1)[:, None]).cpu()
     if fill == "nearest":
-        _fill_nearest(features, num_views.cpu(), points, row)
+        _fill_nearest(features, num_views.cpu(), points.cpu(), row.cpu())
     return Lifted(features, num_views.cpu())
 
 
@@ -116,7 +116,7 @@ def _chunks(
     image_size: tuple[int, int],
     skips: SkipLog | None,
 ) -> Iterator[list[Frame]]:
-    """Usable frames, ``size`` at a time, their images resized with their cameras."""
+    """Usable frames, up to ``size`` at a time, their images resized with their cameras."""
     chunk: list[Frame] = []
     usable, reason = 0, "it lists none"
     for name in names:
@@ -129,10 +129,11 @@ def _chunks(
             continue
         usable += 1
         image, camera = fit_view(frame.image, frame.color_camera, image_size)
-        chunk.append(replace(frame, image=image, color_camera=camera))
-        if len(chunk) == size:
+        # frames of a chunk share the size of their depth images
+        if len(chunk) == size or (chunk and chunk[0].depth.shape != frame.depth.shape):
             yield chunk
             chunk = []
+        chunk.append(replace(frame, image=image, color_camera=camera))
     if not usable:
         raise ValueError(
             f"scan {scan.name}: none of {len(names)} frames can be used; the last: {reason}"
@@ -148,7 +149,7 @@ def _fill_nearest(features: Tensor, num_views: Tensor, points: Tensor, row: Tens
         return
     # where a row lies: at the mean of its points
     count = torch.bincount(row, minlength=len(features)).clamp(min=1)[:, None]
-    middle = torch.zeros(len(features), 3).index_add_(0, row, points.cpu()) / count
+    middle = torch.zeros(len(features), 3).index_add_(0, row, points) / count
     seen = torch.nonzero(~unseen).squeeze(1)
     nearest = nearest_neighbors(middle[unseen][None], middle[seen][None], 1)
     features[unseen] = features[seen[nearest.index[0, :, 0]]]

@@ -119,6 +119,20 @@ def test_streams_in_chunks(views_at_once: int) -> None:
     assert scan.loaded == scan.names  # each frame read once
 
 
+def test_depth_images_of_several_sizes() -> None:
+    class Mixed(BoardAndWall):
+        def load(self, name: str) -> Frame:
+            frame = super().load(name)
+            if name != "1":
+                return frame
+            half = frame.depth_camera.resized(HEIGHT // 2, WIDTH // 2)
+            return replace(frame, depth=frame.depth[1::2, 1::2].contiguous(), depth_camera=half)
+
+    lifted = lift_features(Colors(), Mixed(), ON_WALL, **SIZE)
+    assert lifted.num_views.tolist() == [3, 3]
+    torch.testing.assert_close(lifted.features, torch.tensor([WALL, WALL]).float())
+
+
 def test_images_are_resized_and_cells_interpolated() -> None:
     for size, stride in (((12, 16), 1), ((48, 64), 4)):
         lifted = lift_features(
