@@ -116,8 +116,10 @@ class FrozenProbe(PointClassifier):
         if self.config.levels == "last":
             return int(self.student.feature_channels)
         parameter = next(self.student.parameters())
+        # features are the input itself where a student looks them up, as `lifted` does
+        width = getattr(self.student.config, "in_channels", self.student.feature_channels)
         one = SparseTensor(
-            parameter.new_zeros(1, self.student.config.in_channels),
+            parameter.new_zeros(1, width),
             torch.zeros(1, 4, dtype=torch.int32, device=parameter.device),
         )
         with inference(self.student):
