@@ -1,4 +1,4 @@
-"""A cell on disk. Everything there is to know of its state is in its folder, so that a runner may be
+"""A cell on disk. All there is to know of its state is in its folder, so that a runner may be
 killed at any time and others may work beside it::
 
     OUT/cells/NAME/lock             held while somebody works on the cell
@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
-
-import fcntl
 
 RESULT, FAILURE, ATTEMPTS, LOG = "result.json", "failed.json", "commands.jsonl", "log.txt"
 
@@ -78,6 +76,8 @@ class CellFolder:
         holds it, so one left behind by a killed runner keeps the cell to itself, and a crash leaves
         no lock.
         """
+        import fcntl  # which Windows lacks
+
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -107,7 +107,7 @@ class CellFolder:
         (self.path / FAILURE).unlink(missing_ok=True)
 
     def _set_aside(self, old: str) -> None:
-        """Moves all but the lock into a folder of its own, replacing an earlier one of that name."""
+        """Moves all but lock and log into a folder of its own, replacing one of that name."""
         aside = self.path / f"outdated-{old}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
@@ -116,7 +116,8 @@ class CellFolder:
                 path.rename(aside / path.name)
 
     def attempts(self) -> list[dict[str, Any]]:
-        """Attempts at commands so far: ``command`` (number), ``status``, ``seconds``."""
+        """Attempts at commands so far: ``command`` (number), ``status``, ``seconds``,
+        ``cpu_seconds``."""
         path = self.path / ATTEMPTS
         lines = path.read_text().splitlines() if path.is_file() else []
         found = []
@@ -127,11 +128,25 @@ class CellFolder:
                 continue
         return found
 
-    def add_attempt(self, command: int, status: int, seconds: float) -> None:
-        """Notes that a command ended."""
-        line = {"command": command, "status": status, "seconds": round(seconds, 2)}
+    def add_attempt(self, command: int, status: int, seconds: float, cpu_seconds: float) -> None:
+        """Notes that a command ended, what the clock said and how long processors worked on it."""
+        line = {
+            "command": command,
+            "status": status,
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(cpu_seconds, 2),
+        }
         with (self.path / ATTEMPTS).open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def times(self) -> dict[str, float]:
+        """``seconds`` and ``cpu_seconds`` of all attempts; those that were killed outright have
+        left none."""
+        attempts = self.attempts()
+        return {
+            key: round(sum(a.get(key, 0.0) for a in attempts), 1)
+            for key in ("seconds", "cpu_seconds")
+        }
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes the result: the cell is done."""
@@ -155,7 +170,9 @@ def _read_object(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it to compute the cell again") from None
+        raise ValueError(
+            f"{path} is not JSON ({error}); delete it to compute the cell again"
+        ) from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no object; delete it to compute the cell again")
     return value

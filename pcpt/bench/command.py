@@ -46,7 +46,9 @@ def _add_proof(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=_numbers, default=[], metavar="0,1,2", help="some alone")
     parser.add_argument("--budget-minutes", type=float, metavar="N", help="stop after so long")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (1)")
-    parser.add_argument("--list", action="store_true", help="say what is done and left; compute nothing")
+    parser.add_argument(
+        "--list", action="store_true", help="say what is done and left; compute nothing"
+    )
     parser.add_argument("--retry", action="store_true", help="compute failed cells again")
     parser.add_argument(
         "--redo", action="store_true", help="compute again what the plan has changed since"
@@ -125,7 +127,8 @@ def compute(runner: Runner, wanted: Sequence[Cell], jobs: int) -> int:
 
 def _after(runner: Runner, wanted: Sequence[Cell], cell: Cell) -> None:
     left = runner.pending(wanted)
-    print(f"      {len(left)} cells left, about {_duration(estimate_minutes(runner, left))} of one core")
+    duration = _duration(estimate_minutes(runner, left))
+    print(f"      {len(left)} cells left, about {duration} of one core")
     columns = [column for column in runner.plan.columns if column.name == cell.column]
     if columns:
         print(text_table(runner.plan, records_of(runner), columns), flush=True)
@@ -180,4 +183,3 @@ def _table(options: argparse.Namespace) -> int:
     options.write.write_text(page)
     print(f"wrote {options.write}", file=sys.stderr)
     return 0
-

@@ -4,16 +4,26 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-# Arguments of ``pcpt``, file for its output, descriptor it shall inherit, whether it shall be stopped
-# now -> exit status
-Execute = Callable[[Sequence[str], Path, int, Callable[[], bool]], int]
-STOPPED = frozenset({128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT})
+
+class Ended(NamedTuple):
+    """How a command ended: its exit status, and the processor time that it took, seconds."""
+
+    status: int
+    cpu_seconds: float
+
+
+# Arguments of ``pcpt``, file for its output, descriptor to inherit, whether to stop it now
+Execute = Callable[[Sequence[str], Path, int, Callable[[], bool]], Ended]
+STOP = 128 + signal.SIGTERM
+STOPPED = frozenset({STOP, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT})
 # How long a stopped command may take to save its state.
 GRACE_SECONDS = 120.0
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.1
 
 
 def executor(root: Path) -> Execute:
@@ -27,7 +37,7 @@ def executor(root: Path) -> Execute:
 
     def execute(
         arguments: Sequence[str], log: Path, inherited: int, over: Callable[[], bool]
-    ) -> int:
+    ) -> Ended:
         with log.open("ab") as output:
             output.write(f"$ pcpt {' '.join(arguments)}\n".encode())
             output.flush()
@@ -43,27 +53,24 @@ def executor(root: Path) -> Execute:
             try:
                 return _wait(process, over)
             except BaseException:
-                _stop(process)
+                process.kill()
                 raise
 
     return execute
 
 
-def _wait(process: subprocess.Popen[bytes], over: Callable[[], bool]) -> int:
+def _wait(process: subprocess.Popen[bytes], over: Callable[[], bool]) -> Ended:
+    """Waits for a process; once ``over`` says so asks it to save and end, and insists later."""
+    asked: float | None = None
     while True:
-        try:
-            return process.wait(POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            if over():
-                return _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> int:
-    """Asks a process to save and end; insists after a while."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    return 0 if process.returncode == 0 else 128 + signal.SIGTERM
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)  # so that nobody waits again
+            ended = process.returncode if asked is None or process.returncode == 0 else STOP
+            return Ended(ended, usage.ru_utime + usage.ru_stime)
+        if asked is None and over():
+            asked = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+        elif asked is not None and time.monotonic() - asked > GRACE_SECONDS:
+            process.kill()
+        time.sleep(POLL_SECONDS)

@@ -8,12 +8,12 @@ from pcpt.bench.table import Record, gain_table, groups, leak_verdicts, markdown
 
 HEAD = """# Results
 
-Made by `pcpt bench table --write` from the records in `docs/results/`, one a cell; not to be edited by hand.
-How to repeat them: [proof](proof.md).
+Made by `pcpt bench table --write` from the records in `docs/results/`, one a cell; not to be
+edited by hand. How to repeat them: [proof](proof.md).
 
-Figures are percent, **mean ± standard deviation over seeds (number of seeds)**. *Rows in italics are controls.*
-`LEAK` marks weights that have seen scans of the split they are scored on, `leak?` weights of which that cannot be
-ruled out.
+Figures are percent, **mean ± standard deviation over seeds (number of seeds)**. *Rows in italics
+are controls.* `LEAK` marks weights that have seen scans of the split they are scored on, `leak?`
+weights of which that cannot be ruled out.
 """
 
 
@@ -60,7 +60,7 @@ def _group(
     if gains:
         title = next(row.title for row in plan.rows if row.name == plan.baseline)
         lines += [f"Gain over {title}, seed by seed:", "", gains, ""]
-    minutes = sum(record["seconds"] for record in mine) / 60
+    minutes = sum(record["cpu_seconds"] for record in mine) / 60
     only = " ".join(f"'{name}'" for name in names if any(r["column"] == name for r in mine))
     lines += [
         f"{len(mine)} cells, {minutes:.0f} core-minutes: "
@@ -77,7 +77,9 @@ def _leaks(records: Sequence[Record]) -> list[str]:
         for verdict in leak_verdicts(record):
             scans = record["details"]["pretraining"].get("overlapping", [])
             named = f": {', '.join(scans[:5])}{' ...' if len(scans) > 5 else ''}" if scans else ""
-            lines.append(f"- `{record['cell']}`: overlap with the pretraining data {verdict}{named}")
+            lines.append(
+                f"- `{record['cell']}`: overlap with the pretraining data {verdict}{named}"
+            )
     return [*lines, ""] if lines else []
 
 
@@ -91,7 +93,9 @@ def _tuning(plan: Plan, records: Sequence[Record]) -> list[str]:
     lines += ["| cell | " + " | ".join(f.title for f in columns[0].figures) + " |", "|---|---:|"]
     for record in tried:
         figures = [record["figures"].get(f.key) for f in columns[0].figures]
-        shown = ["" if v is None else f"{f.scale * v:.1f}" for f, v in zip(columns[0].figures, figures)]
+        shown = [
+            "" if v is None else f"{f.scale * v:.1f}" for f, v in zip(columns[0].figures, figures)
+        ]
         lines.append(f"| `{record['cell']}` | " + " | ".join(shown) + " |")
     chosen: dict[str, None] = {}
     for record in records:
@@ -106,13 +110,13 @@ def _provenance(plan: Plan, records: Sequence[Record]) -> list[str]:
     if not records:
         return []
     shared = [record for record in records if not record["column"]]
-    minutes = sum(record["seconds"] for record in records) / 60
+    hours = sum(record["cpu_seconds"] for record in records) / 3600
+    common = sum(record["cpu_seconds"] for record in shared) / 3600
     lines = [
         "### Where these figures come from",
         "",
-        f"- {len(records)} records, {minutes / 60:.1f} core-hours in all, of which "
-        f"{sum(r['seconds'] for r in shared) / 3600:.1f} for {len(shared)} shared by several cells "
-        "(data, pretraining)",
+        f"- {len(records)} records, {hours:.1f} core-hours in all, of which {common:.1f} for "
+        f"{len(shared)} shared by several cells (data, pretraining)",
     ]
     for title, values in (
         ("processors", [r["environment"].get("cpu") for r in records]),

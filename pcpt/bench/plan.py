@@ -46,6 +46,7 @@ class Cell:
         commands: arguments of ``pcpt``, run one after the other; each must be able to go on where
             a killed attempt stopped.
         row, column, seed: where it stands in the table; empty and -1 for what others share.
+        needed: names of cells it waits for besides those that commands and choices name.
         choices: values it takes from other cells.
         metrics: JSON file in its folder that the commands leave; empty for none.
         minutes: how long it takes, about, until one of its kind has been timed.
@@ -56,6 +57,7 @@ class Cell:
     row: str = ""
     column: str = ""
     seed: int = -1
+    needed: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
     metrics: str = ""
     minutes: float = 1.0
@@ -67,7 +69,10 @@ class Cell:
 
     def needs(self) -> list[str]:
         """Names of the cells it waits for, in the order in which they are mentioned."""
-        names = [name for choice in self.choices for tried in choice.cells.values() for name in tried]
+        names = list(self.needed)
+        names += [
+            name for choice in self.choices for tried in choice.cells.values() for name in tried
+        ]
         for command in self.commands:
             for word in command:
                 names += [m[2] for m in _PLACE.finditer(word) if m[1] == "cell:"]
@@ -240,7 +245,10 @@ def _read_config(path: Path) -> object:
 
 
 def fill(
-    word: str, places: Mapping[str, str], cell_folder: Callable[[str], str], chosen: Mapping[str, str]
+    word: str,
+    places: Mapping[str, str],
+    cell_folder: Callable[[str], str],
+    chosen: Mapping[str, str],
 ) -> str:
     """A word of a command with its places filled in.
 
@@ -258,4 +266,3 @@ def fill(
         return known[name]
 
     return _PLACE.sub(value, word)
-

@@ -21,8 +21,6 @@ def make_result(
     chosen: Mapping[str, str],
     commands: Sequence[Sequence[str]],
     metrics: Mapping[str, Any],
-    seconds: float,
-    places: Mapping[str, str],
 ) -> dict[str, Any]:
     """What is kept of a finished cell.
 
@@ -33,13 +31,11 @@ def make_result(
         chosen: values that were settled by experiment.
         commands: arguments of ``pcpt`` as they were run.
         metrics: the JSON object that the commands left.
-        seconds: of all commands, earlier attempts included.
-        places: folders by name; in the record a name in capitals stands for each.
 
     Returns:
-        Plain values without any path of this machine.
+        Plain values.
     """
-    record = {
+    return {
         "format_version": FORMAT,
         "plan": plan,
         "cell": cell.name,
@@ -50,16 +46,19 @@ def make_result(
         "details": {key: value for key, value in metrics.items() if key != "figures"},
         "chosen": dict(chosen),
         "commands": [" ".join(["pcpt", *words]) for words in commands],
-        "seconds": round(seconds, 1),
         "date": date.today().isoformat(),
         "fingerprint": fingerprint,
         "environment": environment(),
     }
-    return without_paths(record, places)
 
 
 def without_paths(value: Any, places: Mapping[str, str]) -> Any:
-    """Nested plain values in which every known folder is replaced by its name in capitals."""
+    """Nested plain values in which every known folder is replaced by its name in capitals.
+
+    Args:
+        value: to look through.
+        places: folders by name.
+    """
     if isinstance(value, str):
         for name, path in sorted(places.items(), key=lambda item: -len(item[1])):
             value = value.replace(path, name.upper()) if path.startswith("/") else value

@@ -10,7 +10,7 @@ from typing import Any
 from pcpt.bench.cell_folder import LOG, CellFolder, State
 from pcpt.bench.execute import STOPPED, Execute
 from pcpt.bench.plan import Cell, Choice, Plan, fill
-from pcpt.bench.results import cell_figures, make_result, read_metrics_file
+from pcpt.bench.results import cell_figures, make_result, read_metrics_file, without_paths
 
 # How often a runner without anything to do looks whether the others have finished.
 POLL_SECONDS = 5.0
@@ -106,9 +106,7 @@ class Runner:
         """Whether a cell counts as done. What other cells need must be of the plan as it is now;
         of other cells an outdated one stands until it is asked for again."""
         state = self.folder(cell.name).state()
-        return state is State.DONE or (
-            state is State.OUTDATED and not needed and not self.redo
-        )
+        return state is State.DONE or (state is State.OUTDATED and not needed and not self.redo)
 
     def pending(self, wanted: Sequence[Cell]) -> list[Cell]:
         """What is left to compute, in order, failures included."""
@@ -159,7 +157,7 @@ class Runner:
         self.after(cell)
 
     def _summary(self, cell: Cell, result: Mapping[str, Any]) -> str:
-        words = [f"{cell.name} done in {result['seconds'] / 60:.1f} min"]
+        words = [f"{cell.name} done in {result['cpu_seconds'] / 60:.1f} core-minutes"]
         shown = [c for c in self.plan.columns if c.name == cell.column]
         for figure in shown[0].figures if shown else ():
             value = result["figures"].get(figure.key)
@@ -180,18 +178,16 @@ class Runner:
                 continue
             begin = time.monotonic()
             log = folder.path / LOG
-            status = self.execute(words, log, descriptor, self._is_over)
-            folder.add_attempt(number, status, time.monotonic() - begin)
+            status, cpu_seconds = self.execute(words, log, descriptor, self._is_over)
+            folder.add_attempt(number, status, time.monotonic() - begin, cpu_seconds)
             if status in STOPPED:
                 return None
             if status != 0:
                 raise Failed(f"pcpt {words[0]} ended with {status}: {_tail(log)}")
         metrics = read_metrics_file(folder.path / cell.metrics) if cell.metrics else {}
-        seconds = sum(a.get("seconds", 0.0) for a in folder.attempts())
         places = {**self.places, "out": str(self.out)}
-        return make_result(
-            self.plan.name, cell, folder.fingerprint, chosen, commands, metrics, seconds, places
-        )
+        record = make_result(self.plan.name, cell, folder.fingerprint, chosen, commands, metrics)
+        return without_paths(record | folder.times(), places)
 
     def _fill(self, word: str, folder: CellFolder, chosen: Mapping[str, str]) -> str:
         places = {**self.places, "here": str(folder.path)}
@@ -223,7 +219,7 @@ def estimate_minutes(runner: Runner, cells: Sequence[Cell]) -> float:
     for cell in runner.plan.cells:
         result = runner.folder(cell.name).result()
         if result is not None:
-            minutes = float(result.get("seconds", 0.0)) / 60
+            minutes = float(result.get("cpu_seconds", 0.0)) / 60
             took.setdefault(cell.kind, []).append(minutes)
             said, real = said + cell.minutes, real + minutes
     factor = real / said if said and real else 1.0

@@ -1,4 +1,4 @@
-"""Records of cells as tables: mean and spread over seeds, gains over the baseline, marks of leaks."""
+"""Records of cells as tables: mean and spread over seeds, gains over the baseline, leaks marked."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

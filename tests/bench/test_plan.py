@@ -11,7 +11,8 @@ from tests.bench.toy_plan import toy_plan
 def test_each_cell_comes_after_what_it_needs() -> None:
     plan = toy_plan()
     order = [cell.name for cell in plan.in_order(plan.select(["few/learned"], [1]))]
-    assert order == ["tune/learned/lr1e-3", "tune/learned/lr1e-2", "pretrain/seed0", "few/learned/seed1"]  # fmt: skip
+    tried = ["tune/learned/lr1e-3", "tune/learned/lr1e-2"]
+    assert order == [*tried, "pretrain/seed0", "few/learned/seed1"]
 
 
 def test_select() -> None:
@@ -42,7 +43,7 @@ def test_fill() -> None:
     word = "data.root={rooms}/a,{here},{cell:x/y},{choice:lr}"
     filled = fill(word, {"rooms": "/r", "here": "/h"}, lambda name: f"/c/{name}", {"lr": "1"})
     assert filled == "data.root=/r/a,/h,/c/x/y,1"
-    with pytest.raises(ValueError, match="'a={roms}' is unknown; known: rooms"):
+    with pytest.raises(ValueError, match=r"'a=\{roms\}' is unknown; known: rooms"):
         fill("a={roms}", {"rooms": "/r"}, str, {})
 
 
@@ -64,7 +65,9 @@ def test_fingerprints_follow_configs_choices_and_needs(tmp_path: Path) -> None:
     after = plan.fingerprints(tmp_path)
     assert {name for name in before if before[name] != after[name]} == {"base", "above"}
     changed = Cell("chooser", (), choices=(Choice("lr", {"2": ["apart"]}, "miou"),))
-    assert toy_plan(cells=(*cells[:3], changed)).fingerprints(tmp_path)["chooser"] != after["chooser"]
+    assert (
+        toy_plan(cells=(*cells[:3], changed)).fingerprints(tmp_path)["chooser"] != after["chooser"]
+    )
     config.unlink()
     with pytest.raises(FileNotFoundError, match="run from a checkout"):
         plan.fingerprints(tmp_path)

@@ -1,27 +1,23 @@
 """The runner: order, choices, failures, locks, changed plans, and a killed process."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pcpt.bench import runner as runner_module
 from pcpt.bench.cell_folder import CellFolder, State
 from pcpt.bench.command import compute, overview
+from pcpt.bench.execute import executor
 from pcpt.bench.plan import Cell, Plan
-from pcpt.bench.runner import estimate_minutes
-from pcpt.engine.checkpoint import list_checkpoints
+from pcpt.bench.runner import Runner, estimate_minutes
 from tests.bench.toy_plan import Pretender, toy_plan, toy_runner
-from tests.conftest import REPOSITORY
-from tests.engine.toy_run import toy_tree
 
 
 def test_all_cells_are_computed_once_with_what_was_chosen(tmp_path: Path) -> None:
@@ -98,7 +94,7 @@ def test_a_cell_of_another_runner_is_left_alone_and_waited_for(
         assert "pretrain/seed0" not in execute.names(tmp_path)
         assert thread.is_alive()
         other.begin()
-        other.finish({"fingerprint": other.fingerprint, "figures": {}, "seconds": 1})
+        other.finish({"fingerprint": other.fingerprint, "figures": {}, "cpu_seconds": 1})
     thread.join(10)
     assert not thread.is_alive()
     assert "pretrain/seed0" not in execute.names(tmp_path)
@@ -114,7 +110,7 @@ def test_several_jobs_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def _changed(plan: Plan, name: str) -> Plan:
     cells = tuple(
-        Cell(c.name, (*c.commands, ("train", "out={here}")), c.row, c.column, c.seed, c.choices, c.metrics)
+        replace(c, commands=(*c.commands, ("train", "out={here}")))
         if c.name == name else c for c in plan.cells
     )  # fmt: skip
     return toy_plan(cells=cells)
@@ -131,7 +127,8 @@ def test_cells_of_an_earlier_plan_stand_until_they_are_asked_for_again(tmp_path:
     assert runner.folder("few/learned/seed0").state() is State.OUTDATED
     assert "2 cells were done by an earlier plan" in overview(runner, plan.select())
     assert toy_runner(plan, tmp_path, execute, redo=True).run(plan.select())
-    assert set(execute.names(tmp_path)) == {"pretrain/seed0", "few/learned/seed0", "few/learned/seed1"}  # fmt: skip
+    again = {"pretrain/seed0", "few/learned/seed0", "few/learned/seed1"}
+    assert set(execute.names(tmp_path)) == again
     folder = runner.folder("few/learned/seed0")
     assert folder.state() is State.DONE
     assert len(list(folder.path.glob("outdated-*/result.json"))) == 1
@@ -161,7 +158,7 @@ def test_estimate(tmp_path: Path) -> None:
     folder = runner.folder("pretrain/seed0")
     with folder.lock():
         folder.begin()
-        folder.finish({"fingerprint": folder.fingerprint, "figures": {}, "seconds": 1200})
+        folder.finish({"fingerprint": folder.fingerprint, "figures": {}, "cpu_seconds": 1200})
     left = runner.pending(plan.select())
     assert len(left) == 8
     assert estimate_minutes(runner, left) == 16.0  # the machine is half as fast as was said
@@ -176,42 +173,72 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
         folder.state()
 
 
-# A cell that trains the engine's toy run in processes of its own, slowly enough to be caught at it.
-_PROGRAM = """
-import sys
+# Stands in for pcpt.cli in the processes of cells: counts to 20 in a file, goes on where it was.
+_COUNTER = """
+import sys, time
 from pathlib import Path
-from pcpt.bench.command import compute
-from pcpt.bench.execute import executor
-from pcpt.bench.plan import Cell
-from tests.bench.toy_plan import toy_plan, toy_runner
-root = Path({root!r})
-train = ("train", "toy.yaml", "run={{here}}/run", "--resume", "auto")
-plan = toy_plan(cells=(Cell("slow/seed0", (train,), row="scratch", column="few", seed=0),))
-runner = toy_runner(plan, root / "out", executor(root), root=root, tell=print)
-sys.exit(compute(runner, plan.select(), 1))
+def main():
+    path = Path(sys.argv[2]) / "count"
+    done = len(path.read_text()) if path.exists() else 0
+    print("starts at", done, flush=True)
+    for _ in range(done, 20):
+        with path.open("a") as file:
+            file.write(".")
+        time.sleep(0.05)
+    return 0
 """
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with a package ``pcpt`` that holds nothing but the counter."""
+    folder = tmp_path / "root"
+    (folder / "pcpt").mkdir(parents=True)
+    (folder / "pcpt" / "__init__.py").touch()
+    (folder / "pcpt" / "cli.py").write_text(_COUNTER)
+    return folder
+
+
+def _count(root: Path, out: Path) -> int:
+    plan = toy_plan(
+        cells=(Cell("slow/seed0", (("count", "{here}"),), "scratch", "few", seed=0),), tuning=()
+    )
+    runner = Runner(plan, out, {}, root, executor(root), tell=lambda line: None)
+    return compute(runner, plan.select(), 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_runner_goes_on_where_it_stopped(tmp_path: Path, number: int) -> None:
-    tree = toy_tree(Path("unused"), method={"seconds": 0.05}, train={"steps": 60, "checkpoint_every": 5})
-    tree["imports"] = [str(REPOSITORY / "tests" / "engine" / "toy_run.py")]
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(tree))
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    program = [sys.executable, "-c", textwrap.dedent(_PROGRAM.format(root=str(tmp_path)))]
-    run = tmp_path / "out" / "cells" / "slow" / "seed0" / "run"
-    process = subprocess.Popen(program, env=environment, cwd=tmp_path)
-    while not list_checkpoints(run):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    assert process.wait(60) in (128 + number, -number)
-    stopped_at = len((run / "metrics.jsonl").read_text().splitlines())
-    assert stopped_at < 60
-    done = subprocess.run(program, env=environment, cwd=tmp_path, timeout=120)
-    assert done.returncode == 0
-    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert steps[-1] == 60
-    text = (run.parent / "log.txt").read_text()
-    assert text.count("$ pcpt train") == 2
-    assert "starting at step 0" not in text.split("$ pcpt train")[2]
+def test_a_killed_runner_goes_on_where_it_stopped(
+    root: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 0.05)
+    out = tmp_path / "out"
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=lambda: os._exit(_count(root, out)))
+    process.start()
+    count = out / "cells" / "slow" / "seed0" / "count"
+    while not count.exists():
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join(30)
+    if number == signal.SIGTERM:
+        assert process.exitcode == 128 + number
+        assert len(count.read_text()) < 20
+    else:  # the command was left behind and keeps the cell until it ends
+        assert process.exitcode == -number
+    assert _count(root, out) == 0
+    assert count.read_text() == "." * 20  # nobody counted beside another
+    log = (count.parent / "log.txt").read_text()
+    assert log.count("$ pcpt count") == 2
+    result = json.loads((count.parent / "result.json").read_text())
+    assert number == signal.SIGKILL or result["seconds"] > 0.05
+    assert _count(root, out) == 0
+    assert (count.parent / "log.txt").read_text() == log
+
+
+def test_a_crashing_command_fails_its_cell(root: Path, tmp_path: Path) -> None:
+    (root / "pcpt" / "cli.py").write_text("import os\ndef main(): os.abort()\n")
+    assert _count(root, tmp_path / "out") == 1
+    failed = json.loads((tmp_path / "out/cells/slow/seed0/failed.json").read_text())
+    assert "pcpt count ended with -6" in failed["error"]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pcpt.bench.execute import Ended
 from pcpt.bench.plan import Cell, Choice, Column, Figure, Plan, Row
 from pcpt.bench.runner import Runner
 
@@ -60,17 +61,17 @@ class Pretender:
 
     def __call__(
         self, words: Sequence[str], log: Path, inherited: int, over: Callable[[], bool]
-    ) -> int:
+    ) -> Ended:
         self.ran.append(list(words))
         values = dict(word.split("=", 1) for word in words[1:])
         for key, status in self.status.items():
             if any(key in word for word in words):
                 log.write_text("so far so good\nerror: it broke\n")
-                return status
+                return Ended(status, 3.0)
         if "figure" in values:
             metrics = {"figures": {"points/miou": float(values["figure"]), "confusion": [[1]]}}
             (Path(values["out"]) / "metrics.json").write_text(json.dumps(metrics))
-        return 0
+        return Ended(0, 3.0)
 
     def names(self, out: Path) -> list[str]:
         """Cells whose commands ran, in order."""
