@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -138,6 +139,10 @@ class LabelledScenes(Dataset[SceneBatch]):
             self._order = epoch_order(len(self), 0, generator_for(self.seed, 2**62 + epoch))
             self._epoch = epoch
         return int(self._order[position])
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every scene, by its name."""
+        return {name: self.scene_set.folder_of(name) for name in self.names}
 
     def load(self, name: str) -> Scene:
         """One scene as read, with the labels that training may see; kept as ``cache`` says."""

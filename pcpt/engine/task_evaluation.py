@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
+from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
-from pcpt.engine.folder import environment
+from pcpt.engine.provenance import provenance
 from pcpt.engine.run import load_run
 
 
@@ -33,7 +34,7 @@ def evaluate_task(
         split: val, test or train.
 
     Returns:
-        What ``metrics.json`` holds: task, split, seed, commit and ``figures``.
+        What ``metrics.json`` holds: ``figures``, and what ``provenance`` says they come with.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
@@ -48,12 +49,10 @@ def evaluate_task(
         for number in range(len(scenes)):
             yield task.collate([scenes[number]]).to(device)
 
+    labelled = getattr(task.make_dataset(config.data, "train", config.seed), "names", [])
     record = {
-        "task": config.task.name,
-        "split": split,
-        "seed": config.seed,
-        "commit": environment()["git_commit"],
         "figures": dict(task.evaluate(batches())),
+        **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
     }
     write_json(Path(folder) / "metrics.json", record)
     return record
