@@ -15,6 +15,7 @@ from pcpt import registry
 from pcpt.choices import check_minimum
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.labelled_image import LabelledImageSet
 from pcpt.data.order import epoch_order
 from pcpt.data.scene import SceneSet
 from pcpt.data.skips import SkipLog, first_valid
@@ -107,9 +108,10 @@ class PosedFrames(Dataset[Batch]):
         self.seed = seed
         source = config.source
         opened = registry.get("datasets", source.name)(source).open()
-        if isinstance(opened, SceneSet):
+        if isinstance(opened, (SceneSet, LabelledImageSet)):
+            kind = "scenes" if isinstance(opened, SceneSet) else "images"
             raise ValueError(
-                f"data source {source.name!r} holds labelled scenes, not posed frames; give "
+                f"data source {source.name!r} holds labelled {kind}, not posed frames; give "
                 "data.source.name a source of frames"
             )
         self.scans: list[Scan] = opened

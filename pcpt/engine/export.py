@@ -9,6 +9,7 @@ from torch import Tensor
 from pcpt import registry
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
 from pcpt.engine.data_record import hand_on
+from pcpt.students.adapters import merged_state
 from pcpt.students.pretrained import Pretrained, build_config
 from pcpt.students.weights import compare_state
 
@@ -68,6 +69,7 @@ def _build_student(state: Mapping[str, Any], path: Path) -> Pretrained:
         for key, value in weights.items()
         if key.startswith(_PREFIX)
     }
+    own = merged_state(own)
     compare_state(student.state_dict(), own, path)
     student.load_state_dict(own)
     return student
