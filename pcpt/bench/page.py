@@ -124,7 +124,7 @@ def _provenance(plan: Plan, records: Sequence[Record]) -> list[str]:
         ("commits", [str(r["environment"].get("git_commit"))[:12] + _dirty(r) for r in records]),
         ("protocol", [r["details"].get("protocol") for r in records]),
         ("voxel size", [_text(r["details"].get("voxel_size"), " m") for r in records]),
-        ("evaluation splits", [_split(r["details"].get("split_of_scans")) for r in records]),
+        ("evaluation splits", [_split(r["details"]) for r in records]),
     ):
         known = list(dict.fromkeys(str(value) for value in values if value))
         if known:
@@ -140,7 +140,8 @@ def _text(value: Any, unit: str) -> str:
     return "" if value is None else f"{value}{unit}"
 
 
-def _split(split: Mapping[str, Any] | None) -> str:
-    if not split:
+def _split(details: Mapping[str, Any]) -> str:
+    if "split_hash" not in details:
         return ""
-    return f"{split['name']} ({split['num_scans']} scans, hash `{split['hash'][:12]}`)"
+    scans, digits = details["split_scans"], details["split_hash"][:12]
+    return f"{details['split']} ({scans} scans, hash `{digits}`)"

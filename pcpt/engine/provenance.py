@@ -30,9 +30,9 @@ def provenance(
         labelled: names of the scenes whose labels it was trained on.
 
     Returns:
-        ``task``, ``protocol``, ``probe``, ``split``, ``split_of_scans`` (name, number, hash),
-        ``labelled`` (number of scenes, limits, hash), ``init`` (source, kind, hash of the weights),
-        ``pretraining`` (see ``pretraining``), ``voxel_size``, ``seed``, ``commit``,
+        ``task``, ``protocol``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their
+        number), ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind,
+        hash of the weights), ``pretraining`` (see ``pretraining``), ``voxel_size``, ``seed``, ``commit``,
         ``environment`` and ``config``.
     """
     record = read_record(folder) or DataRecord(unknown=("no data.json in the run folder",))
@@ -42,12 +42,10 @@ def provenance(
         "protocol": protocol(config.task.name),
         "probe": _probe(config),
         "split": split,
-        "split_of_scans": {
-            "name": split,
-            "num_scans": len(scored),
-            "hash": identities_hash(scored),
-        },
+        "split_hash": identities_hash(scored),
+        "split_scans": len(scored),
         "labelled": _labelled(config, labelled),
+        "labelled_hash": _labelled_hash(config, labelled),
         "init": _init(folder),
         "pretraining": pretraining(record, split, scored),
         "voxel_size": getattr(config.student, "voxel_size", None),
@@ -77,15 +75,18 @@ def _probe(config: RunConfig) -> str:
 
 
 def _labelled(config: RunConfig, names: Sequence[str]) -> dict[str, Any]:
+    """How much was labelled: scenes, points of each (0 for all), and the seed that drew them."""
     limit = getattr(config.data, "limit", None)
-    if limit is None:
-        return {"num_scenes": len(names), "hash": identities_hash(names)[:16]}
     return {
-        "num_scenes": len(names),
-        "points": limit.points,
-        "seed": limit.seed,
-        "hash": labelled_hash(names, limit),
+        "scenes": len(names),
+        "points": getattr(limit, "points", 0),
+        "seed": getattr(limit, "seed", 0),
     }
+
+
+def _labelled_hash(config: RunConfig, names: Sequence[str]) -> str:
+    limit = getattr(config.data, "limit", None)
+    return identities_hash(names)[:16] if limit is None else labelled_hash(names, limit)
 
 
 def _init(folder: Path) -> dict[str, Any] | None:

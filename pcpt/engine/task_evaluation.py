@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
+from pcpt.data.limited import limit_scenes
+from pcpt.data.scene_dataset import SceneDataConfig, open_split
 from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
 from pcpt.engine.provenance import provenance
@@ -49,13 +51,20 @@ def evaluate_task(
         for number in range(len(scenes)):
             yield task.collate([scenes[number]]).to(device)
 
-    labelled = getattr(task.make_dataset(config.data, "train", config.seed), "names", [])
+    labelled = _labelled_scenes(config.data)
     record = {
         "figures": dict(task.evaluate(batches())),
         **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
     }
     write_json(Path(folder) / "metrics.json", record)
     return record
+
+
+def _labelled_scenes(data: Any) -> list[str]:
+    """Names of the scenes whose labels the run was allowed to see; none of images."""
+    if not isinstance(data, SceneDataConfig):
+        return []
+    return limit_scenes(open_split(data, "train").names, data.limit)
 
 
 def report_task_runs(

@@ -1,6 +1,8 @@
 """What probes share: a student that never changes, and its features, computed once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from pcpt.choices import check_choice, check_minimum
+from pcpt.data.scene import Scene
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import LabelledScenes, SceneDataConfig, to_sample
-from pcpt.sparse import SparseTensor
+from pcpt.sparse import BatchNorm, SparseTensor
 from pcpt.students.cloud import inference
 from pcpt.students.multi_level import multi_level_features
 from pcpt.tasks.segmentation import PointClassifier, voxel_labels
@@ -65,6 +68,9 @@ class FrozenConfig:
             the run's seed; 0 takes all.
         cache_features: keep the features of a scene once they are computed, which takes
             ``scenes * voxels_per_scene * channels * 4`` bytes.
+        norm_scenes: set the statistics of the student's norms on so many training scenes before
+            anything else. For networks with random weights, whose norms have seen nothing;
+            0, for all others, leaves the student as it is.
     """
 
     levels: str = "last"
@@ -72,16 +78,18 @@ class FrozenConfig:
     calibration_scenes: int = 16
     voxels_per_scene: int = 4096
     cache_features: bool = True
+    norm_scenes: int = 0
 
     def __post_init__(self) -> None:
         check_choice("task.levels", self.levels, LEVELS)
         check_minimum("task.calibration_scenes", self.calibration_scenes, 1)
         check_minimum("task.voxels_per_scene", self.voxels_per_scene, 0)
+        check_minimum("task.norm_scenes", self.norm_scenes, 0)
 
 
 class FrozenProbe(PointClassifier):
     """Base of probes. Frozen means frozen: the student stays in eval mode, without gradients, and
-    its weights and running statistics are saved as they came.
+    its weights and running statistics are saved as they came (but see ``norm_scenes``).
 
     Subclasses implement ``classify``, ``forward`` and what else they need.
 
@@ -123,6 +131,28 @@ class FrozenProbe(PointClassifier):
         super().train(mode)
         self.student.eval()
         return self
+
+    def prepare(self, batches: Iterable[FeatureBatch]) -> None:
+        """Sets the statistics of the student's norms where ``norm_scenes`` asks for it."""
+        if self.config.norm_scenes > 0:
+            scenes = self.training_set.scenes
+            self._set_norms(scenes.load(name) for name in scenes.names[: self.config.norm_scenes])
+            self.training_set.forget()
+
+    @torch.no_grad()
+    def _set_norms(self, scenes: Iterable[Scene]) -> None:
+        norms: list[Any] = [m for m in self.student.modules() if isinstance(m, BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all scenes
+            norm.train()
+        device = next(self.student.parameters()).device
+        for scene in scenes:
+            self.student(self.voxels(to_sample(scene).to(device))[0])
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+            norm.eval()
 
     def features(self, batch: SceneBatch) -> tuple[Tensor, Tensor]:
         """(U, C) float32 features of the voxels, before standardisation, and (N,) int64 voxel of
@@ -197,6 +227,10 @@ class FrozenFeatures(Dataset[FeatureBatch]):
 
     def __getitem__(self, number: int) -> FeatureBatch:
         return self.of_scene(self.scenes.name_of(number))
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """As of ``LabelledScenes``."""
+        return self.scenes.scan_folders()
 
     def forget(self) -> None:
         """Drops what is kept: the student has other weights now."""

@@ -36,6 +36,7 @@ class LinearProbe(FrozenProbe):
 
     def prepare(self, batches: Iterable[FeatureBatch]) -> None:
         """Sets the statistics of the features from the first training scenes."""
+        super().prepare(batches)
         features, scenes = [], 0
         for batch in batches:
             features.append(batch.features)

@@ -135,7 +135,7 @@ def test_a_leak_shows_in_the_metrics_however_far_away(tmp_path: Path) -> None:
     assert metrics["pretraining"]["stages"] == [
         {"through": "init: training", "source": "scannet_scenes", "num_scans": 1}
     ]
-    assert metrics["split_of_scans"]["num_scans"] == 1
+    assert metrics["split_scans"] == 1
     assert json.loads((fine / "metrics.json").read_text()).keys() == metrics.keys()
 
     (twice / "first.txt").write_text("scene0001_00\n")
@@ -146,5 +146,5 @@ def test_a_leak_shows_in_the_metrics_however_far_away(tmp_path: Path) -> None:
     assert metrics["pretraining"]["overlap"] == "yes"
     assert metrics["pretraining"]["overlapping"][0].startswith("scene0001_00@")
     assert metrics["init"] is not None
-    assert metrics["split_of_scans"]["hash"] != metrics["pretraining"]["hash"]
+    assert metrics["split_hash"] != metrics["pretraining"]["hash"]
     assert metrics["probe"] == "full" and "voxels" in metrics["protocol"]
