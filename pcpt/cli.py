@@ -14,6 +14,7 @@ from pcpt._process import keep_freed_memory  # before torch, see there
 import torch
 
 from pcpt import __version__
+from pcpt.bench.command import bench
 from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
 from pcpt.doctor import examine, open_scan, write_doctor_report
@@ -255,6 +256,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "doctor": doctor,
     "prepare": prepare,
     "benchmark": benchmark,
+    "bench": bench,
     "rooms": rooms,
 }
 

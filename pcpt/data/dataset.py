@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,10 @@ class PosedFrames(Dataset[Batch]):
             f"used; the first is refused because of {skipped[0][1]}. Mend the scan or take it out "
             "of data.source.roots"
         )
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every scan with a frame in the split, by its name."""
+        return {scan.name: scan.folder for scan, names in zip(self.scans, self.names) if names}
 
     def check(self, skips: SkipLog) -> None:
         """Loads one frame of every scan, so that a scan without any is found before a run begins.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -157,6 +158,10 @@ class LabelledImages(Dataset[ImageBatch]):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every recording that images are of, by its name."""
+        return self.images.scan_folders()
 
     def __getitem__(self, number: int) -> ImageBatch:
         skipped: list[tuple[str, str]] = []

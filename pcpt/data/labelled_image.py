@@ -4,6 +4,7 @@ LabelledImageSet hands out LabelledImages."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -56,6 +57,10 @@ class LabelledImageSet(ABC):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every recording, by its name; none where images belong to none."""
+        return {}
 
     @abstractmethod
     def load(self, name: str) -> LabelledImage:

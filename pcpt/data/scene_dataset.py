@@ -1,6 +1,7 @@
 """Samples for tasks: labelled scenes of a split, limited, cropped and augmented."""
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,6 +114,10 @@ class LabelledScenes(Dataset[SceneBatch]):
             self._order = epoch_order(len(self), 0, generator_for(self.seed, 2**62 + epoch))
             self._epoch = epoch
         return int(self._order[position])
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every scene, by its name."""
+        return {name: self.scene_set.folder_of(name) for name in self.names}
 
     def name_of(self, number: int) -> str:
         """The scene of a global sample number."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pcpt import registry
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
+from pcpt.engine.data_record import hand_on
 from pcpt.engine.init_source import describe_run
 from pcpt.students.adapters import merged_state
 from pcpt.students.pretrained import Pretrained, build_config
@@ -17,7 +18,8 @@ _PREFIX = "student."
 
 
 def export_student(source: str | Path, folder: str | Path) -> Path:
-    """Writes the student of a run as ``model.safetensors``, ``config.json`` and a card.
+    """Writes the student of a run as ``model.safetensors``, ``config.json`` and a card, with the
+    run's record of the scans it has seen (``data.json``).
 
     Args:
         source: a checkpoint, or a run folder, of which the newest whole checkpoint is taken.
@@ -34,7 +36,9 @@ def export_student(source: str | Path, folder: str | Path) -> Path:
     path = _checkpoint(Path(source))
     state = load_checkpoint(path)
     student = _build_student(state, path)
-    return student.save_pretrained(folder, details=describe_run(state))
+    exported = student.save_pretrained(folder, details=describe_run(state))
+    hand_on(path, exported)
+    return exported
 
 
 def _checkpoint(source: Path) -> Path:

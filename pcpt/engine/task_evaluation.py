@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
-from pcpt.data.limited import labelled_hash, limit_scenes
+from pcpt.data.limited import limit_scenes
 from pcpt.data.scene_dataset import SceneDataConfig, open_split
+from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
-from pcpt.engine.folder import environment
+from pcpt.engine.provenance import provenance
 from pcpt.engine.run import load_run
 from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
 
@@ -44,8 +45,8 @@ def evaluate_task(
             mean; None writes none.
 
     Returns:
-        What ``metrics.json`` holds: task, split, seed, commit, hash of the labels trained on,
-        protocol and ``figures``; with views ``tta_protocol`` too.
+        What ``metrics.json`` holds: ``figures``, ``protocol``, and what ``provenance`` says they
+        come with; with views ``tta_protocol`` too.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
@@ -63,14 +64,11 @@ def evaluate_task(
 
     if views is not None:
         check_averages(task)
+    labelled = _labelled_scenes(config.data)
     record: dict[str, Any] = {
-        "task": config.task.name,
-        "split": split,
-        "seed": config.seed,
-        "labelled_hash": _labelled_hash(config.data),
-        "commit": environment()["git_commit"],
-        "protocol": task.protocol,
         "figures": dict(task.evaluate(batches())),
+        **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
+        "protocol": task.protocol,
     }
     if views is not None:
         record["tta_protocol"] = views.protocol
@@ -86,10 +84,11 @@ def evaluate_task(
     return record
 
 
-def _labelled_hash(data: SceneDataConfig) -> str:
-    """Tells which labels the run was allowed to see."""
-    names = limit_scenes(open_split(data, "train").names, data.limit)
-    return labelled_hash(names, data.limit)
+def _labelled_scenes(data: Any) -> list[str]:
+    """Names of the scenes whose labels the run was allowed to see; none of images."""
+    if not isinstance(data, SceneDataConfig):
+        return []
+    return limit_scenes(open_split(data, "train").names, data.limit)
 
 
 def report_task_runs(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -226,6 +227,10 @@ class FrozenFeatures(Dataset[FeatureBatch]):
 
     def __getitem__(self, number: int) -> FeatureBatch:
         return self.of_scene(self.scenes.name_of(number))
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """As of ``LabelledScenes``."""
+        return self.scenes.scan_folders()
 
     def forget(self) -> None:
         """Drops what is kept: the student has other weights now."""

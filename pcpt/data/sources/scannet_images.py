@@ -155,6 +155,9 @@ class ScanNetImageSet(LabelledImageSet):
         ]
         self._known = frozenset(self.names)
 
+    def scan_folders(self) -> dict[str, Path | None]:
+        return dict(self._scans)
+
     def _frames(self, scan: str, folder: Path) -> list[str]:
         """Colour images of a scan: of ``color/`` where there is one, else of its .sens file."""
         colors = sorted(

@@ -130,6 +130,9 @@ class ScanNetSceneSet(SceneSet):
         self._root, self._config, self._label_map = root, config, label_map
         self._counted: set[str] = set()
 
+    def folder_of(self, name: str) -> Path | None:
+        return self._root / name
+
     def load(self, name: str) -> Scene:
         if name not in self.names:
             raise ValueError(f"scannet_scenes has no scene {name!r}; its names lists them")
