@@ -1,11 +1,13 @@
 """Chromium without a window, driven over the pipe of its DevTools protocol: nothing to install."""
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -24,6 +26,15 @@ def find_chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+def _pipe() -> tuple[int, int]:
+    """Both ends of a pipe, clear of the descriptors that Chromium wants them at."""
+    ends = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    for end in ends:
+        os.close(end)
+    return high[0], high[1]
+
+
 class Browser:
     """One page of a headless Chromium.
 
@@ -37,8 +48,8 @@ class Browser:
         self.requests: list[str] = []
         self._number, self._answers, self._rest = 0, {}, b""
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        to_child, self._write = os.pipe()
-        self._read, from_child = os.pipe()
+        to_child, self._write = _pipe()
+        self._read, from_child = _pipe()
         flags = (
             "--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader",
             "--enable-unsafe-swiftshader", "--disable-dev-shm-usage", "--no-first-run",
@@ -47,9 +58,10 @@ class Browser:
             f"--window-size={width},{height}", *options, "about:blank",
         )  # fmt: skip
         # the protocol's pipes are descriptors 3 and 4 of the child
-        script = f'exec "$@" 3<&{to_child} 4>&{from_child}'
+        start = f"import os, sys; os.dup2({to_child}, 3); os.dup2({from_child}, 4)"
+        start += "; os.execv(sys.argv[1], sys.argv[1:])"
         self._process = subprocess.Popen(
-            ["sh", "-c", script, "sh", str(find_chromium()), *flags],
+            [sys.executable, "-S", "-c", start, str(find_chromium()), *flags],
             pass_fds=(to_child, from_child), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(to_child)
@@ -182,7 +194,7 @@ class Browser:
                 self.problems.append(f"console: {parameters['args']}")
             case "Runtime.exceptionThrown":
                 self.problems.append(f"exception: {parameters['exceptionDetails']}")
-            case "Log.entryAdded" if parameters["entry"]["level"] in ("error", "warning"):
+            case "Log.entryAdded" if parameters["entry"]["level"] == "error":
                 self.problems.append(f"log: {parameters['entry']['text']}")
             case "Network.requestWillBeSent":
                 self.requests.append(parameters["request"]["url"])
