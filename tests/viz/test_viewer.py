@@ -150,7 +150,7 @@ def test_orbit_layers_and_boxes(browser: Browser, tmp_path: Path) -> None:
         lambda: browser.press("4"),
         lambda: browser.press("7"),
         lambda: browser.mouse("mouseWheel", 300, 300, deltaX=0, deltaY=-300) or browser.settle(),
-        lambda: browser.click(*place_of(browser, "Light or dark")) or browser.settle(),
+        lambda: browser.click(*place_of(browser, "◐")),
     ):
         act()
         pictures.append(stage(browser))
