@@ -8,10 +8,11 @@ from torch import Tensor
 
 from pcpt import registry
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
-from pcpt.students.pretrained import Pretrained, build_config
+from pcpt.students.pretrained import CONFIG_FILE, Pretrained, build_config, student_name
 from pcpt.students.weights import compare_state
 
 _PREFIX = "student."
+DEFAULT_STUDENT = "sparse_unet"  # of a hub id, whose config is not at hand
 
 
 def export_student(source: str | Path, folder: str | Path) -> Path:
@@ -33,6 +34,23 @@ def export_student(source: str | Path, folder: str | Path) -> Path:
     state = load_checkpoint(path)
     student = _build_student(state, path)
     return student.save_pretrained(folder, details=_provenance(state))
+
+
+def load_student(source: str | Path) -> Pretrained:
+    """The student of a run, of an exported folder or of the hub, in eval mode on the CPU.
+
+    Args:
+        source: run folder, checkpoint file, exported folder, or hub id.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``export_student`` and ``Pretrained.from_pretrained``.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() or (path / "checkpoints").is_dir():
+        path = _checkpoint(path)
+        return _build_student(load_checkpoint(path), path).eval()
+    name = student_name(path / CONFIG_FILE) if (path / CONFIG_FILE).is_file() else DEFAULT_STUDENT
+    return registry.get("students", name).from_pretrained(source)
 
 
 def _checkpoint(source: Path) -> Path:

@@ -118,7 +118,12 @@ def draw_boxes(
 
 
 def _draw_edge(
-    array: np.ndarray, start: np.ndarray, end: np.ndarray, color: tuple, thickness: int, dashed: bool
+    array: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    color: tuple,
+    thickness: int,
+    dashed: bool,
 ) -> None:
     corner = (array.shape[1] * 16, array.shape[0] * 16)
     whole, first, last = cv2.clipLine(

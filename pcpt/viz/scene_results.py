@@ -132,9 +132,7 @@ def _instances(result: SceneResult, shown: Tensor, camera: Camera) -> Figure | N
     return Figure(row, "Every object in a colour of its own; colours do not correspond.", "Objects")
 
 
-def _boxes(
-    result: SceneResult, shown: Tensor, camera: Camera, min_score: float
-) -> Figure | None:
+def _boxes(result: SceneResult, shown: Tensor, camera: Camera, min_score: float) -> Figure | None:
     true, said, label_set = result.boxes, result.predicted_boxes, result.label_set
     if label_set is None or not (len(true) or len(said)):
         return None
@@ -155,7 +153,9 @@ def _boxes(
     row = side_by_side(pictures, titles, height=camera.height)
     classes = torch.cat((true.labels, said.labels[kept])).unique().tolist()
     legend = legend_bar([(label_set.colors[i], label_set.names[i]) for i in classes], row.shape[2])
-    note = f" Predictions with a score of at least {min_score:g}." if result.scores is not None else ""
+    note = (
+        f" Predictions with a score of at least {min_score:g}." if result.scores is not None else ""
+    )
     return Figure(stacked([row, legend]), f"Boxes in the colours of their classes.{note}", "Boxes")
 
 

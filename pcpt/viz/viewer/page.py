@@ -67,9 +67,7 @@ def viewer_html(
     parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
     style = (folder / "page.css").read_text(encoding="utf-8")
-    data = payload(
-        result, max_points=max_points, feature_dims=feature_dims, min_score=min_score
-    )
+    data = payload(result, max_points=max_points, feature_dims=feature_dims, min_score=min_score)
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "base-uri 'none'; form-action 'none'"
