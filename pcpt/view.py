@@ -26,7 +26,7 @@ def view(arguments: Sequence[str]) -> int:
     """Writes a page that shows a scan with a student's features."""
     parser = argparse.ArgumentParser(
         prog="pcpt view",
-        description="Shows a scan in a student's eyes: one page, click a point for what is like it.",
+        description="Shows a scan as a student sees it: click a point for what is like it.",
     )
     parser.add_argument("student", metavar="STUDENT", help="exported folder, hub id or run folder")
     parser.add_argument("scan", metavar="SCAN", help="a scan, a labelled scene or a .ply")
@@ -62,12 +62,12 @@ def load_cloud(
     """
     path = Path(path).expanduser()
     if path.suffix.lower() == ".ply" and not source:
-        points, colors = read_ply(path)
+        places, tints = read_ply(path)
         # copies: what comes from a file may be read-only
         return SceneResult(
             path.stem,
-            torch.tensor(points),
-            colors=None if colors is None else torch.tensor(colors),
+            torch.tensor(places),
+            colors=None if tints is None else torch.tensor(tints),
         )
     opened = open_any(path, source, options)
     if isinstance(opened, SceneSet):

@@ -1,6 +1,7 @@
 """Boxes drawn over pictures of clouds: their twelve edges, projected."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pcpt.data.scene import Boxes
+from pcpt.data.transforms import rotation_to_z
 from pcpt.geometry.camera import Camera
 from pcpt.viz.cloud import NEAREST
 from pcpt.viz.picture import from_array, to_array
@@ -24,7 +26,8 @@ def box_corners(boxes: Boxes, up: Tensor | None = None) -> Tensor:
 
     Args:
         boxes: upright along ``up``.
-        up: (3,) unit vector; None is z. Headings count from x, tilted along where up is not z.
+        up: (3,) unit vector; None is z. Where it is not z, headings count from where the smallest
+            rotation from z to up takes x.
 
     Returns:
         (B, 8, 3) float64, metres; corner i at the low or high end of the box's x, y, z by the bits
@@ -41,23 +44,9 @@ def box_corners(boxes: Boxes, up: Tensor | None = None) -> Tensor:
         ),
         dim=-1,
     )
-    return boxes.centers.double()[:, None] + turned @ _tilt(up).T
-
-
-def _tilt(up: Tensor | None) -> Tensor:
-    """(3, 3) the smallest rotation that takes z to ``up``."""
-    z = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    if up is None:
-        return torch.eye(3, dtype=torch.float64)
-    up = up.double() / up.double().norm()
-    cosine = float(up @ z)
-    if cosine < -1 + 1e-9:
-        return torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
-    axis = torch.linalg.cross(z, up)
-    skew = torch.zeros(3, 3, dtype=torch.float64)
-    skew[0, 1], skew[0, 2], skew[1, 2] = -axis[2], axis[1], -axis[0]
-    skew = skew - skew.T
-    return torch.eye(3, dtype=torch.float64) + skew + skew @ skew / (1 + cosine)
+    if up is not None:
+        turned = turned @ rotation_to_z(up)
+    return boxes.centers.double()[:, None] + turned
 
 
 def box_segments(corners: Tensor, camera: Camera) -> Tensor:
@@ -121,21 +110,19 @@ def _draw_edge(
     array: np.ndarray,
     start: np.ndarray,
     end: np.ndarray,
-    color: tuple,
+    color: Sequence[int],
     thickness: int,
     dashed: bool,
 ) -> None:
-    corner = (array.shape[1] * 16, array.shape[0] * 16)
-    whole, first, last = cv2.clipLine(
-        (-corner[0], -corner[1], 2 * corner[0], 2 * corner[1]), _whole(start), _whole(end)
-    )
+    far = 16 * max(array.shape[:2])  # OpenCV's fixed-point coordinates end somewhere
+    whole, first, last = cv2.clipLine((-far, -far, 3 * far, 3 * far), _whole(start), _whole(end))
     if not whole:
         return
-    if max(np.abs(start).max(), np.abs(end).max()) > max(corner):
+    if max(np.abs(start).max(), np.abs(end).max()) > far:
         start, end = np.array(first, dtype=float), np.array(last, dtype=float)
     count = 1
     if dashed:
-        length = min(float(np.linalg.norm(end - start)), 4.0 * sum(array.shape[:2]))
+        length = float(np.linalg.norm(end - start))
         count = max(1, 2 * math.ceil(length / _DASH / 2) - 1)  # begins and ends with a dash
     stops = start + np.linspace(0.0, 1.0, count + 1)[:, None] * (end - start)
     for i in range(0, count, 2):

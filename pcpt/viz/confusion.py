@@ -71,7 +71,7 @@ def _draw(share: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Ten
     _name_axes(axes, rows, columns, 7 if small else 9)
     axes.grid(which="minor", color=unit_color(BACKGROUND), linewidth=0.5 if small else 1.5)
     if not small:
-        for i, j in zip(*np.nonzero(np.round(100 * share))):
+        for i, j in np.argwhere(np.round(100 * share) > 0).tolist():
             tint = unit_color(BACKGROUND if share[i, j] > 0.55 else FOREGROUND)
             axes.text(
                 j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=8, color=tint

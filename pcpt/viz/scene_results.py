@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pcpt.geometry.camera import Camera
 from pcpt.viz.boxes import box_corners, draw_boxes
-from pcpt.viz.cloud import render_cloud
+from pcpt.viz.cloud import render_cloud, render_colorings
 from pcpt.viz.labels import UNLABELLED, class_colors, instance_colors, legend_bar
 from pcpt.viz.pca import pca_colors
 from pcpt.viz.picture import BACKGROUND, color_bytes, side_by_side, stacked
@@ -59,7 +59,8 @@ def scene_panels(
     result: SceneResult, views: Mapping[str, Tensor], shown: Tensor, camera: Camera
 ) -> Tensor:
     """The cloud in several colourings of (N, 3) uint8 by their titles, side by side."""
-    pictures = [render_cloud(result.points[shown], c[shown], camera) for c in views.values()]
+    colors = [color[shown] for color in views.values()]
+    pictures = render_colorings(result.points[shown], colors, camera)
     return side_by_side(pictures, list(views), height=camera.height)
 
 
@@ -101,9 +102,10 @@ def _legend(result: SceneResult) -> list[tuple[tuple[int, int, int], str]]:
     assert label_set is not None
     sides = [values for values in (result.labels, result.prediction) if values is not None]
     counts = [torch.bincount(s[s >= 0], minlength=len(label_set)) for s in sides]
-    order = [i for i in counts[0].argsort(descending=True, stable=True).tolist()]
     entries = []
-    for i in (i for i in order if any(int(c[i]) for c in counts)):
+    for i in counts[0].argsort(descending=True, stable=True).tolist():
+        if not any(int(count[i]) for count in counts):
+            continue
         if len(sides) == 2:
             judged = sides[0] >= 0
             true, said = sides[0] == i, (sides[1] == i) & judged
@@ -153,10 +155,10 @@ def _boxes(result: SceneResult, shown: Tensor, camera: Camera, min_score: float)
     row = side_by_side(pictures, titles, height=camera.height)
     classes = torch.cat((true.labels, said.labels[kept])).unique().tolist()
     legend = legend_bar([(label_set.colors[i], label_set.names[i]) for i in classes], row.shape[2])
-    note = (
-        f" Predictions with a score of at least {min_score:g}." if result.scores is not None else ""
-    )
-    return Figure(stacked([row, legend]), f"Boxes in the colours of their classes.{note}", "Boxes")
+    caption = "Boxes in the colours of their classes."
+    if result.scores is not None:
+        caption += f" Predictions with a score of at least {min_score:g}."
+    return Figure(stacked([row, legend]), caption, "Boxes")
 
 
 def _faded(colors: Tensor) -> Tensor:

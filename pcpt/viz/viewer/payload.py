@@ -115,14 +115,13 @@ def _boxes(
     boxes: Boxes, scores: Tensor | None, label_set: LabelSet | None, up: Tensor, *, truth: bool
 ) -> list[dict[str, Any]]:
     """The boxes, of more than ``MAX_BOXES`` the ones of the highest scores."""
-    order = range(len(boxes))
-    values = [None] * len(boxes) if scores is None else [float(s) for s in scores]
+    order = torch.arange(len(boxes))
     if scores is not None:
-        order = sorted(order, key=lambda i: -values[i])  # type: ignore[operator]
+        order = scores.detach().cpu().argsort(descending=True, stable=True)
     corners = box_corners(boxes, up)
     found = []
-    for i in list(order)[:MAX_BOXES]:
-        score, label = values[i], int(boxes.labels[i])
+    for i in order[:MAX_BOXES].tolist():
+        score, label = None if scores is None else float(scores[i]), int(boxes.labels[i])
         if not bool(torch.isfinite(corners[i]).all()) or (score is not None and math.isnan(score)):
             continue  # nothing to draw
         assert label_set is not None  # SceneResult has seen to it
