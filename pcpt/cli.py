@@ -29,6 +29,7 @@ from pcpt.prepare.command import prepare
 from pcpt.scan_pictures import visualize_scan
 from pcpt.students.kernel_order import KERNEL_ORDERS
 from pcpt.tasks.test_time import Views
+from pcpt.view import view
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -157,8 +158,17 @@ def visualize(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FOLDER", help="write pictures of a scan there")
     parser.add_argument("--source", default="", help="of the scan; found from its files by default")
     parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
-    parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
+    parser.add_argument(
+        "--split",
+        default="",
+        choices=("held_out", "train", "all", "val", "test"),
+        help="held_out (the default), train or all of pretraining runs; val (the default), test or "
+        "train of task runs",
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="number within the split")
+    parser.add_argument(
+        "--scene", default="", metavar="NAME|N", help="of a task run: scene of the split"
+    )
     parser.add_argument(
         "--pixel", type=float, nargs=2, metavar=("U", "V"), help="what to look for the likeness of"
     )
@@ -176,9 +186,11 @@ def visualize(arguments: Sequence[str]) -> int:
         checkpoint=options.checkpoint,
         frame=options.frame,
         pixel=tuple(options.pixel) if options.pixel else None,
+        scene=options.scene,
         split=options.split,
     )
-    print_summary(options.run)
+    if not is_task_run(options.run):
+        print_summary(options.run)
     print(f"report: {path}")
     return 0
 
@@ -252,6 +264,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "test": test,
     "visualize": visualize,
+    "view": view,
     "export": export,
     "doctor": doctor,
     "prepare": prepare,

@@ -11,10 +11,11 @@ from pcpt.engine.checkpoint import load_checkpoint, newest_whole
 from pcpt.engine.data_record import hand_on
 from pcpt.engine.init_source import describe_run
 from pcpt.students.adapters import merged_state
-from pcpt.students.pretrained import Pretrained, build_config
+from pcpt.students.pretrained import CONFIG_FILE, Pretrained, build_config, student_name
 from pcpt.students.weights import compare_state
 
 _PREFIX = "student."
+DEFAULT_STUDENT = "sparse_unet"  # of a hub id, whose config is not at hand
 
 
 def export_student(source: str | Path, folder: str | Path) -> Path:
@@ -39,6 +40,23 @@ def export_student(source: str | Path, folder: str | Path) -> Path:
     exported = student.save_pretrained(folder, details=describe_run(state))
     hand_on(path, exported)
     return exported
+
+
+def load_student(source: str | Path) -> Pretrained:
+    """The student of a run, of an exported folder or of the hub, in eval mode on the CPU.
+
+    Args:
+        source: run folder, checkpoint file, exported folder, or hub id.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``export_student`` and ``Pretrained.from_pretrained``.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() or (path / "checkpoints").is_dir():
+        path = _checkpoint(path)
+        return _build_student(load_checkpoint(path), path).eval()
+    name = student_name(path / CONFIG_FILE) if (path / CONFIG_FILE).is_file() else DEFAULT_STUDENT
+    return registry.get("students", name).from_pretrained(source)
 
 
 def _checkpoint(source: Path) -> Path:
