@@ -22,6 +22,7 @@ from pcpt.engine.evaluation import print_summary, report_runs
 from pcpt.engine.export import export_student
 from pcpt.engine.run import dry_run
 from pcpt.engine.run import train as train_run
+from pcpt.engine.task_evaluation import is_task_run, report_task_runs
 from pcpt.engine.visualization import visualize_run
 from pcpt.prepare.command import prepare
 from pcpt.scan_pictures import visualize_scan
@@ -40,6 +41,7 @@ def train(arguments: Sequence[str]) -> int:
         metavar="CONFIG | key=value",
         help="config files, merged left to right, and overrides such as optim.lr=1e-3",
     )
+    parser.add_argument("--init", metavar="PATH", help="weights to start from; sets the key init")
     parser.add_argument(
         "--resume",
         metavar="auto|PATH",
@@ -51,10 +53,10 @@ def train(arguments: Sequence[str]) -> int:
         help="build everything, run one batch forward, print config and sizes, write nothing",
     )
     options = parser.parse_intermixed_args(arguments)
-    config = load_config(
-        [word for word in options.inputs if "=" not in word],
-        [word for word in options.inputs if "=" in word],
-    )
+    overrides = [word for word in options.inputs if "=" in word]
+    if options.init is not None:
+        overrides.append(f"init={options.init}")
+    config = load_config([word for word in options.inputs if "=" not in word], overrides)
     if options.dry_run:
         print(dry_run(config))
         return 0
@@ -77,17 +79,25 @@ def export(arguments: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Scores runs on held-out frames, beside chance and the untrained network."""
+    """Scores runs: pretraining on held-out frames, tasks on the scenes of a split."""
     parser = argparse.ArgumentParser(
-        prog="pcpt test", description="Scores runs on held-out frames."
+        prog="pcpt test", description="Scores runs on data they were not trained on."
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, shown side by side")
     parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
-    parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
+    parser.add_argument(
+        "--split",
+        choices=("held_out", "train", "all", "val", "test"),
+        help="held_out (the default), train or all of pretraining runs; val (the default), test or "
+        "train of task runs",
+    )
     options = parser.parse_args(arguments)
     if options.checkpoint and len(options.runs) > 1:
         parser.error("--checkpoint goes with a single run")
-    report_runs(options.runs, checkpoint=options.checkpoint, split=options.split)
+    if is_task_run(options.runs[0]):
+        report_task_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "val")
+    else:
+        report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "held_out")
     return 0
 
 

@@ -1,5 +1,6 @@
-"""One run is one YAML file: a ``RunConfig``. Sections that name a component (method, student,
-teacher, data.source) take their keys from that component's nested ``Config`` dataclass.
+"""One run is one YAML file: a ``RunConfig``. Sections that name a component (method, task, student,
+teacher, data.source) take their keys from that component's nested ``Config`` dataclass, and the
+``data`` section from the ``Data`` dataclass of the method or task.
 
 Values are merged as plain trees first (files left to right, then ``key=value``) and checked once
 against the dataclasses, so that every complaint can name the full key.
@@ -23,10 +24,14 @@ from pcpt.engine.trainer import Trainer
 # Section -> kind in the registry.
 COMPONENTS = {
     "method": "methods",
+    "task": "tasks",
     "student": "students",
     "teacher": "teachers",
     "data.source": "datasets",
 }
+# Sections of which a run has some: a method and its teacher, or a task.
+LEADING = ("method", "teacher", "task")
+KERNEL_ORDERS = ("auto", "cube", "hybrid")
 
 
 @dataclass
@@ -39,7 +44,12 @@ class RunConfig:
         device: cpu, cuda, cuda:N, or auto (cuda where there is one).
         imports: modules or ``.py`` files that register components of your own.
         method, student, teacher: component sections: ``name`` and that component's keys.
-        data: see ``DataConfig``; its ``source`` is a component section too.
+        task: component section in place of ``method`` and ``teacher``.
+        init: weights to start from: a run, an exported folder, or a checkpoint of another toolkit;
+            see ``pcpt.engine.init.initialise``. Empty starts from random weights.
+        init_kernel_order: tap order of a MinkowskiEngine checkpoint: auto, cube or hybrid.
+        data: see the method's or task's ``Data``, such as ``DataConfig``; its ``source`` is a
+            component section too.
         optim: see ``OptimConfig``.
         train: see ``Trainer.Config``.
     """
@@ -48,16 +58,20 @@ class RunConfig:
     seed: int = 0
     device: str = "auto"
     imports: list[str] = field(default_factory=list)
-    method: Any = MISSING
+    method: Any = None
+    task: Any = None
     student: Any = MISSING
-    teacher: Any = MISSING
-    data: DataConfig = field(default_factory=DataConfig)
+    teacher: Any = None
+    init: str = ""
+    init_kernel_order: str = "auto"
+    data: Any = MISSING
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: Trainer.Config = field(default_factory=Trainer.Config)
 
     def __post_init__(self) -> None:
         check_choice("device", self.device.partition(":")[0], ["auto", "cpu", "cuda"])
         check_minimum("seed", self.seed, 0)
+        check_choice("init_kernel_order", self.init_kernel_order, KERNEL_ORDERS)
 
 
 def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> RunConfig:
@@ -83,9 +97,16 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
         raise ValueError(f"config: {error}") from None
     _import_all(tree)
     schema = OmegaConf.structured(RunConfig)
-    for section, kind in COMPONENTS.items():
-        OmegaConf.update(schema, section, _component_schema(tree, section, kind), merge=False)
-    _fill(schema, tree, "")
+    leading = _leading_section(tree)
+    for section in (leading, "student", *(["teacher"] if leading == "method" else [])):
+        component = _component_schema(tree, section, COMPONENTS[section])
+        OmegaConf.update(schema, section, component, merge=False)
+    owner = registry.get(COMPONENTS[leading], _name_of(tree, leading))
+    data = OmegaConf.structured(getattr(owner, "Data", DataConfig))
+    OmegaConf.update(schema, "data", data, merge=False)
+    source = _component_schema(tree, "data.source", COMPONENTS["data.source"])
+    OmegaConf.update(schema, "data.source", source, merge=False)
+    _fill(schema, _without_absent(tree), "")
     for key in sorted(OmegaConf.missing_keys(schema)):
         raise ValueError(f"{key} is missing; set it in the config file or pass {key}=VALUE")
     config = OmegaConf.to_object(schema)
@@ -97,7 +118,7 @@ def to_tree(config: RunConfig) -> dict[str, Any]:
     """The config as nested dicts and lists of plain values; ``make_config`` reads it back."""
     tree = OmegaConf.to_container(OmegaConf.create(asdict(config)))
     assert isinstance(tree, dict)
-    return {str(key): value for key, value in tree.items()}
+    return _without_absent(tree)
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -179,6 +200,23 @@ def _import_all(tree: Any) -> None:
             raise ValueError(
                 f"imports: no module {name!r}; give a .py file or install it"
             ) from None
+
+
+def _without_absent(tree: Any) -> dict[str, Any]:
+    return {str(k): v for k, v in tree.items() if k not in LEADING or v is not None}
+
+
+def _leading_section(tree: Any) -> str:
+    """ "method" or "task": whichever the run is of; a method where neither is given."""
+    if tree.get("task") is None:
+        return "method"
+    for section in ("method", "teacher"):
+        if tree.get(section) is not None:
+            raise ValueError(
+                f"a run has a task or a method with its teacher, not both: take out task or "
+                f"{section}"
+            )
+    return "task"
 
 
 def _component_schema(tree: Any, section: str, kind: str) -> Any:

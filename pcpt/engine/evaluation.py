@@ -84,7 +84,7 @@ def evaluate_run(
     if skips.count:
         print(skips.summary())
     record = {"split": split, "seed": config.seed, "teacher": config.teacher.name, **figures}
-    _write_json(Path(folder) / "metrics.json", record)
+    write_json(Path(folder) / "metrics.json", record)
     return figures
 
 
@@ -155,7 +155,8 @@ def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
     print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates")
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON file whole."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(partial, path)

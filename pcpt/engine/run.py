@@ -11,6 +11,7 @@ from pcpt.config import RunConfig, load_config, to_tree, to_yaml
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
 from pcpt.engine.distributed import World, connect, pick_device
 from pcpt.engine.folder import find_checkpoint, open_folder
+from pcpt.engine.init import initialise
 from pcpt.engine.repeatable import draw_from
 from pcpt.engine.trainer import Finished, Trainer
 from pcpt.methods.base import Method
@@ -18,11 +19,11 @@ from pcpt.methods.base import Method
 
 @dataclass
 class Parts:
-    """The components of a run; ``method`` holds the other two."""
+    """The components of a run; ``method``, which may be a task, holds the others."""
 
     method: Method
     student: nn.Module
-    teacher: nn.Module
+    teacher: nn.Module | None = None
 
 
 def build(config: RunConfig, device: torch.device | str = "cpu") -> Parts:
@@ -30,6 +31,10 @@ def build(config: RunConfig, device: torch.device | str = "cpu") -> Parts:
     # one seed each, so that a student starts out the same whatever teaches it
     draw_from(config.seed, 0)
     student = registry.get("students", config.student.name)(config.student)
+    if config.task is not None:
+        draw_from(config.seed, 2)
+        task = registry.get("tasks", config.task.name)(config.task, student, config.data)
+        return Parts(task.to(device), student)
     draw_from(config.seed, 1)
     teacher = registry.get("teachers", config.teacher.name)(config.teacher)
     draw_from(config.seed, 2)
@@ -72,11 +77,23 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     start = find_checkpoint(config, resume)
     trainer = _trainer(config, build(config, world.device), world)
     trainer.check_data()
+    report = (
+        initialise(trainer.method, config.init, config.init_kernel_order)
+        if _fresh(config, start)
+        else None
+    )
     world.barrier()  # nobody writes before everyone has looked
     if world.rank == 0:
         open_folder(config, start)
+        if report is not None:
+            report.write(Path(config.run))
     world.barrier()
     return trainer.fit(start)
+
+
+def _fresh(config: RunConfig, start: Path | None) -> bool:
+    """Whether there are weights to start from: a resumed run has its own."""
+    return bool(config.init) and start is None
 
 
 def dry_run(config: RunConfig) -> str:
@@ -86,22 +103,24 @@ def dry_run(config: RunConfig) -> str:
     parts = build(config, device)
     trainer = _trainer(config, parts, World(device))
     trainer.check_data()
+    if config.init:
+        initialise(parts.method, config.init, config.init_kernel_order)
     trainer.prepare()
     parts.method.train()
     output = parts.method(next(trainer.first_batches()))
     dataset = trainer.dataset
-    scans = getattr(dataset, "scans", None)  # datasets of single objects have none
-    of_scans = f" of {len(scans)} scans" if scans is not None else ""
-    return "\n".join(
-        [
-            to_yaml(config),
-            f"student {config.student.name}: {_size(parts.student)} parameters",
-            f"teacher {config.teacher.name}: {_size(parts.teacher)} parameters, frozen",
-            f"method {config.method.name}: {_size(parts.method)} parameters to train",
-            f"data: {len(dataset)} frames{of_scans} to train on",  # type: ignore[arg-type]
-            f"one batch forward on {device}: loss {output.loss.item():.4f}",
-        ]
-    )
+    scans = getattr(dataset, "scans", None)  # frames have scans, scenes have none
+    samples = f"frames of {len(scans)} scans" if scans is not None else "samples"
+    lines = [to_yaml(config), f"student {config.student.name}: {_size(parts.student)} parameters"]
+    if parts.teacher is not None:
+        lines.append(f"teacher {config.teacher.name}: {_size(parts.teacher)} parameters, frozen")
+    kind = "method" if config.task is None else "task"
+    lines += [
+        f"{kind} {getattr(config, kind).name}: {_size(parts.method)} parameters to train",
+        f"data: {len(dataset)} {samples} to train on",  # type: ignore[arg-type]
+        f"one batch forward on {device}: loss {output.loss.item():.4f}",
+    ]
+    return "\n".join(lines)
 
 
 def load_run(

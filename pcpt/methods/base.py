@@ -1,11 +1,12 @@
 """What the trainer asks of a method or a task, and nothing more."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from pcpt.data.batch import Batch, collate
+from pcpt.data.batch import collate
 from pcpt.data.dataset import DataConfig, PosedFrames
 
 
@@ -24,9 +25,13 @@ class Output(NamedTuple):
 class Method(nn.Module):
     """Base of methods and tasks: ``forward(batch) -> Output``.
 
+    ``Data`` is the dataclass of the run's ``data`` section.
+
     Parameters are what is trained. Frozen networks are handed to ``freeze``: they follow ``.to()``
     but are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
     """
+
+    Data: ClassVar[type] = DataConfig
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,17 +47,17 @@ class Method(nn.Module):
         super()._apply(fn, recurse)
         return self
 
-    def make_dataset(self, config: DataConfig, split: str, seed: int) -> PosedFrames:
+    def make_dataset(self, config: Any, split: str, seed: int) -> Dataset[Any]:
         """Samples of ``split`` ("train" or "held_out"), indexed by global sample number."""
         return PosedFrames(config, split, seed)
 
-    def collate(self, samples: list[Any]) -> Batch:
+    def collate(self, samples: list[Any]) -> Any:
         """Joins samples into the batch that ``forward`` takes."""
         return collate(samples)
 
-    def prepare(self, batches: Iterable[Batch]) -> None:
+    def prepare(self, batches: Iterable[Any]) -> None:
         """Called once before the first step with a few training batches; nothing by default."""
 
-    def evaluate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
+    def evaluate(self, batches: Iterable[Any]) -> Mapping[str, Any]:
         """Figures of merit on held-out batches; none by default."""
         return {}

@@ -39,6 +39,7 @@ class SparseUNet(Pretrained):
 
     Attributes:
         feature_channels: width of the features that ``forward`` yields.
+        level_channels: widths of what ``levels`` yields.
         out_channels: width of the final projection, 0 where there is none.
         voxel_size: metres.
 
@@ -106,6 +107,7 @@ class SparseUNet(Pretrained):
         self.voxel_size = config.voxel_size
         self.out_channels = config.out_channels
         self.feature_channels = planes[-1]
+        self.level_channels = planes[NUM_LEVELS - 1 :]
         norm = (config.bn_momentum, config.sync_bn)
         stem = Conv3d(config.in_channels, config.stem_channels, config.stem_kernel)
         self.stem = ConvNorm(stem, *norm)
@@ -130,14 +132,20 @@ class SparseUNet(Pretrained):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, in_channels) -> (N, feature_channels), same voxels in the same order."""
+        return self.levels(x)[-1]
+
+    def levels(self, x: SparseTensor) -> list[SparseTensor]:
+        """Features of every level, coarse to fine: what the encoder ends in, at 16 times the
+        voxel size, then each stage of the decoder; the last is what ``forward`` yields."""
         x = self.stem(x)
         skips = []
         for down in self.encoder:
             skips.append(x)
             x = down(x)
+        levels = [x]
         for up in self.decoder:
-            x = up(x, skips.pop())
-        return x
+            levels.append(up(levels[-1], skips.pop()))
+        return levels
 
     def project(self, features: Tensor) -> Tensor:
         """The final 1x1 convolution: (N, feature_channels) -> (N, out_channels).

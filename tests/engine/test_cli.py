@@ -59,7 +59,7 @@ def test_dry_run_builds_everything_and_writes_nothing(
         "lr: 0.25",
         "student toy_linear: 35 parameters",
         "teacher toy_fixed: 15 parameters, frozen",
-        "data: 10 frames",
+        "data: 10 samples",
         "loss ",
     ):
         assert words in text

@@ -1,0 +1,207 @@
+"""Samples for tasks: labelled scenes of a split, limited, cropped and augmented."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pcpt import registry
+from pcpt.choices import check_minimum, did_you_mean
+from pcpt.data.dataset import generator_for
+from pcpt.data.limited import LimitConfig, limit_points, limit_scenes
+from pcpt.data.order import epoch_order
+from pcpt.data.scene import Scene, SceneSet
+from pcpt.data.scene_batch import SceneBatch
+from pcpt.data.scene_transforms import SceneAugmentConfig, augment_scene, keep_points
+from pcpt.data.transforms import rotation_to_z
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class SceneDataConfig:
+    """Where labelled scenes come from and what a training sample is made of.
+
+    Attributes:
+        source: of labelled scenes; ``source.name`` is one of ``pcpt.list("datasets")``.
+        splits: for "train", "val" and "test" the keys of ``source`` that differ there, such as
+            ``val: {split_file: val.txt}``. A split that is not named has no scenes.
+        limit: how much of the training split is labelled, see ``LimitConfig``.
+        crop_points: training samples hold at most so many points: those nearest, seen from above,
+            to a random labelled one; 0 takes whole scenes.
+        cache: scenes kept in memory, in each process that loads.
+        augment: random changes of training samples; others are never changed.
+    """
+
+    source: Any = field(default_factory=lambda: {"name": "scannet_scenes"})
+    splits: dict[str, Any] = field(default_factory=dict)
+    limit: LimitConfig = field(default_factory=LimitConfig)
+    crop_points: int = 0
+    cache: int = 0
+    augment: SceneAugmentConfig = field(default_factory=SceneAugmentConfig)
+
+    def __post_init__(self) -> None:
+        check_minimum("data.crop_points", self.crop_points, 0)
+        check_minimum("data.cache", self.cache, 0)
+        for split in self.splits:
+            if split not in SPLITS:
+                raise ValueError(
+                    f"data.splits names {split!r}{did_you_mean(split, SPLITS)}; "
+                    f"expected {', '.join(SPLITS)}"
+                )
+
+
+def open_split(config: SceneDataConfig, split: str) -> SceneSet:
+    """The scenes of a split, none of them read yet.
+
+    Raises:
+        ValueError: an unknown split or key, or a source without labels.
+        FileNotFoundError: what the source raises.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; one of {', '.join(SPLITS)}")
+    if split not in config.splits:
+        raise ValueError(
+            f"data.splits names no {split!r}; give data.splits.{split} the keys of data.source "
+            "that differ there, or {} for none"
+        )
+    source = config.source
+    opened = registry.get("datasets", source.name)(_changed(source, config.splits[split], split))
+    scenes = opened.open()
+    if not isinstance(scenes, SceneSet):
+        raise ValueError(
+            f"data source {source.name!r} holds posed frames, not labelled scenes; give "
+            "data.source.name a source of scenes such as scannet_scenes"
+        )
+    return scenes
+
+
+def _changed(source: Any, values: Mapping[str, Any] | None, split: str) -> Any:
+    known = [f.name for f in fields(source)]
+    for key in values or {}:
+        if key not in known:
+            raise ValueError(
+                f"unknown config key data.splits.{split}.{key}{did_you_mean(key, known)} "
+                f"(known here: {', '.join(known)})"
+            )
+    return type(source)(**(asdict(source) | dict(values or {})))
+
+
+class LabelledScenes(Dataset[SceneBatch]):
+    """Samples by global number: number n is scene ``permutation[n % len]`` of epoch ``n // len``.
+
+    A sample depends on the seed and its number alone. With ``training=False`` scenes come whole,
+    unchanged and in the order of the split's list, with all their labels.
+
+    Args:
+        config: see ``SceneDataConfig``.
+        split: train, val or test.
+        seed: of order and augmentation.
+        training: limit, shuffle, crop and augment; by default of the training split alone.
+
+    Attributes:
+        names: of the scenes, after limiting.
+        label_set: the classes.
+
+    Raises:
+        ValueError: no scenes in the split, see also ``open_split`` and ``limit_scenes``.
+    """
+
+    def __init__(
+        self, config: SceneDataConfig, split: str, seed: int, *, training: bool | None = None
+    ) -> None:
+        self.config = config
+        self.split = split
+        self.seed = seed
+        self.training = split == "train" if training is None else training
+        self.scene_set = open_split(config, split)
+        self.label_set = self.scene_set.label_set
+        names = list(self.scene_set.names)
+        self.names = limit_scenes(names, config.limit) if self.training else names
+        if not self.names:
+            raise ValueError(f"split {split!r} of {config.source.name!r} holds no scenes")
+        self._cache: dict[str, Scene] = {}
+        self._epoch = -1
+        self._order = torch.arange(len(self))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _index(self, number: int) -> int:
+        epoch, position = divmod(number, len(self))
+        if not self.training:
+            return position
+        if epoch != self._epoch:
+            self._order = epoch_order(len(self), 0, generator_for(self.seed, 2**62 + epoch))
+            self._epoch = epoch
+        return int(self._order[position])
+
+    def load(self, name: str) -> Scene:
+        """One scene as read, with the labels that training may see; kept as ``cache`` says."""
+        scene = self._cache.pop(name, None)
+        if scene is None:
+            scene = replace(self.scene_set.load(name), faces=None, normals=None)
+            if self.training:
+                semantic = limit_points(name, scene.semantic, self.config.limit)
+                scene = replace(scene, semantic=semantic)
+        if self.config.cache > 0:
+            self._cache[name] = scene  # last in, so that the first is the longest unused
+            while len(self._cache) > self.config.cache:
+                del self._cache[next(iter(self._cache))]
+        return scene
+
+    def __getitem__(self, number: int) -> SceneBatch:
+        sample = to_sample(self.load(self.names[self._index(number)]), number)
+        if not self.training:
+            return sample
+        generator = generator_for(self.seed, number)
+        sample = crop(sample, self.config.crop_points, generator)
+        return augment_scene(sample, self.config.augment, generator)
+
+
+def to_sample(scene: Scene, number: int = 0) -> SceneBatch:
+    """A scene as a batch of one: z up, its middle above the origin."""
+    turn = torch.eye(3, dtype=torch.float64) if scene.up is None else rotation_to_z(scene.up)
+    count = len(scene.points)
+    points = scene.points.double() @ turn.T
+    middle = torch.zeros(3, dtype=torch.float64)
+    if count:
+        low, high = points.amin(0), points.amax(0)
+        middle = torch.cat([(low + high)[:2] / 2, low[2:]])
+    boxes = replace(scene.boxes, centers=(scene.boxes.centers.double() @ turn.T - middle).float())
+    colors = scene.colors
+    return SceneBatch(
+        points=(points - middle).float(),
+        original=scene.points,
+        colors=torch.full((count, 3), 0.5) if colors is None else colors.float() / 255,
+        batch_index=torch.zeros(count, dtype=torch.int64),
+        semantic=scene.semantic,
+        instances=scene.instances,
+        point_number=torch.arange(count),
+        number=torch.tensor([number]),
+        boxes=[boxes],
+        names=[scene.name],
+    )
+
+
+def crop(sample: SceneBatch, most: int, generator: torch.Generator) -> SceneBatch:
+    """At most ``most`` points: those nearest, seen from above, to a random labelled one; boxes
+    whose centre lies farther away are left out. 0 keeps all."""
+    count = len(sample.points)
+    if most <= 0 or count <= most:
+        return sample
+    candidates: Tensor = (sample.semantic >= 0).nonzero()[:, 0]
+    if not len(candidates):
+        candidates = torch.arange(count)
+    chosen = candidates[torch.randint(len(candidates), (), generator=generator)]
+    middle = sample.points[chosen, :2]
+    distance = (sample.points[:, :2] - middle).square().sum(1)
+    limit = distance.kthvalue(most).values
+    boxes = sample.boxes[0]
+    near = (boxes.centers[:, :2] - middle).square().sum(1) <= limit
+    inside = replace(boxes, **{f.name: getattr(boxes, f.name)[near] for f in fields(boxes)})
+    keep = distance.argsort(stable=True)[:most].sort().values
+    return replace(keep_points(sample, keep), boxes=[inside])

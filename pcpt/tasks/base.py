@@ -1,0 +1,51 @@
+"""What tasks on labelled scenes share: a student under a head, and data with labels."""
+
+from typing import Any
+
+from torch import Tensor
+
+from pcpt.data.scene_batch import SceneBatch, collate_scenes
+from pcpt.data.scene_dataset import LabelledScenes, SceneDataConfig, open_split
+from pcpt.methods.base import Method
+from pcpt.sparse import SparseTensor
+
+
+class SceneTask(Method):
+    """Base of tasks: a method whose batches are labelled scenes.
+
+    Subclasses implement ``forward(batch) -> Output`` and ``evaluate(batches)``, which is given
+    every scene of a split once, whole and unchanged, one a batch.
+
+    Args:
+        config: the task's own ``Config``.
+        student: network with ``voxels`` and ``forward`` (see ``SparseUNet``).
+        data: its training split says what the classes are.
+
+    Attributes:
+        student: the network.
+        label_set: the classes.
+    """
+
+    Data = SceneDataConfig
+
+    def __init__(self, config: Any, student: Any, data: SceneDataConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.student = student
+        self.label_set = open_split(data, "train").label_set
+
+    def make_dataset(self, config: SceneDataConfig, split: str, seed: int) -> LabelledScenes:  # type: ignore[override]
+        """Samples of a split: those of "train" limited, shuffled and augmented as configured."""
+        return LabelledScenes(config, split, seed)
+
+    def evaluation_set(self, config: SceneDataConfig, split: str) -> LabelledScenes:
+        """Whole, unchanged scenes of a split with all their labels."""
+        return LabelledScenes(config, split, 0, training=False)
+
+    def collate(self, samples: list[Any]) -> SceneBatch:  # type: ignore[override]
+        """Joins samples into a batch."""
+        return collate_scenes(samples)
+
+    def voxels(self, batch: SceneBatch) -> tuple[SparseTensor, Tensor]:
+        """The student's input, and the voxel row of each point."""
+        return self.student.voxels(batch.points, batch.colors, batch.batch_index)
