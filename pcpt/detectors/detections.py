@@ -43,8 +43,8 @@ class Targets(NamedTuple):
 
     def select(self, rows: Tensor) -> "Targets":
         """Those of rows (K,) int64; none is counted as dropped."""
-        parts = (self.boxes, self.labels, self.instances, self.batch_index)
-        return Targets(*(part[rows] for part in parts), 0)
+        boxes, labels = self.boxes[rows], self.labels[rows]
+        return Targets(boxes, labels, self.instances[rows], self.batch_index[rows], 0)
 
 
 def box_rows(boxes: Boxes, *, oriented: bool) -> Tensor:

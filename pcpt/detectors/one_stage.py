@@ -62,14 +62,13 @@ class OneStageHead(nn.Module):
     ) -> None:
         super().__init__()
         self.oriented = oriented
-        self.necks = nn.ModuleList(
-            ConvNorm(Conv3d(width, channels, 3), momentum, sync) for width in in_channels
-        )
+        convolutions = [Conv3d(width, channels, 3) for width in in_channels]
+        for convolution in convolutions:
+            fan_out = convolution.weight.shape[0] * channels
+            nn.init.normal_(convolution.weight, std=math.sqrt(2 / fan_out))
+        self.necks = nn.ModuleList(ConvNorm(each, momentum, sync) for each in convolutions)
         self.classes = nn.Linear(channels, num_classes)
         self.geometry = nn.Linear(channels, 7 if oriented else 6)
-        for neck in self.necks:
-            weight = neck.conv.weight
-            nn.init.normal_(weight, std=math.sqrt(2 / (weight.shape[0] * weight.shape[2])))
         for layer in (self.classes, self.geometry):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
