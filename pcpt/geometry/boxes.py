@@ -99,13 +99,15 @@ def _overlapping(
     """Rows (P,), (P,) of pairs i < j of one class whose IoU is above the threshold."""
     around = enclosing_boxes(boxes) if oriented else boxes
     rows = torch.arange(len(boxes), device=boxes.device)
-    pairs = [torch.zeros(0, 2, dtype=torch.int64, device=boxes.device)]
+    firsts, seconds = [], []
     for part in rows.split(max(1, PAIRS_AT_ONCE // max(1, len(boxes)))):
         iou = box_iou(around[part], around, oriented=False)
         near = iou > (0.0 if oriented else threshold)  # boxes meet only where those around them do
         near &= (labels[part, None] == labels) & (part[:, None] < rows)
-        pairs.append(near.nonzero() + torch.stack((part[0], part.new_zeros(()))))
-    first, second = torch.cat(pairs).unbind(1)
+        first, second = near.nonzero().unbind(1)
+        firsts.append(part[first])
+        seconds.append(second)
+    first, second = torch.cat(firsts), torch.cat(seconds)
     if oriented:
         iou = rotated_iou(boxes[first], boxes[second], aligned=True)
         first, second = first[iou > threshold], second[iou > threshold]
