@@ -107,6 +107,10 @@ class VoteHead(nn.Module):
         self.size_class = nn.Linear(width, num_classes) if size_classes else None
         self.size = nn.Linear(width, 3 * num_classes if size_classes else 3)
         self.classes = nn.Linear(width, num_classes)
+        # votes and centres begin where their seeds and proposals are, not metres away
+        with torch.no_grad():
+            for weight in (self.vote.weight[:3], self.vote.bias[:3], *self.center.parameters()):
+                weight.mul_(0.01)
 
     def forward(
         self, features: Tensor, positions: Tensor, batch_index: Tensor, num_scenes: int

@@ -57,7 +57,7 @@ class Detection(DetectionTask):
         limits: list[float] = field(default_factory=lambda: [1.0])
         locations: int = 6
         margin: float = 1.0
-        pooled: bool = False
+        pooled: bool = True
         quality: bool = False
         channels: int = 128
         box_weight: float = 1.0

@@ -108,7 +108,9 @@ def test_a_curve_worked_by_hand() -> None:
 UNIT = [0.0, 0, 0, 1, 1, 1, 0]
 
 
-def scene(found: list, scores: list, labels: list, targets: list, target_labels: list) -> SceneBoxes:
+def scene(
+    found: list, scores: list, labels: list, targets: list, target_labels: list
+) -> SceneBoxes:
     def rows(values: list) -> Tensor:
         return torch.tensor(values, dtype=torch.float32).reshape(-1, 7)
 
