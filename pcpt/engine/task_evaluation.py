@@ -8,8 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
+from pcpt.data.limited import limit_scenes
+from pcpt.data.scene_dataset import SceneDataConfig, open_split
+from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
-from pcpt.engine.folder import environment
+from pcpt.engine.provenance import provenance
 from pcpt.engine.run import load_run
 from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
 
@@ -42,8 +45,8 @@ def evaluate_task(
             mean; None writes none.
 
     Returns:
-        What ``metrics.json`` holds: task, split, seed, commit, protocol and ``figures``; with views
-        ``tta_protocol`` too.
+        What ``metrics.json`` holds: ``figures``, ``protocol``, and what ``provenance`` says they
+        come with; with views ``tta_protocol`` too.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
@@ -61,13 +64,11 @@ def evaluate_task(
 
     if views is not None:
         check_averages(task)
+    labelled = _labelled_scenes(config.data)
     record: dict[str, Any] = {
-        "task": config.task.name,
-        "split": split,
-        "seed": config.seed,
-        "commit": environment()["git_commit"],
-        "protocol": task.protocol,
         "figures": dict(task.evaluate(batches())),
+        **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
+        "protocol": task.protocol,
     }
     if views is not None:
         record["tta_protocol"] = views.protocol
@@ -81,6 +82,13 @@ def evaluate_task(
                 export_averaged(task, batch, views, Path(export))
     write_json(Path(folder) / "metrics.json", record)
     return record
+
+
+def _labelled_scenes(data: Any) -> list[str]:
+    """Names of the scenes whose labels the run was allowed to see; none of images."""
+    if not isinstance(data, SceneDataConfig):
+        return []
+    return limit_scenes(open_split(data, "train").names, data.limit)
 
 
 def report_task_runs(

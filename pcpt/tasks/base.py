@@ -19,7 +19,8 @@ class SceneTask(Method):
 
     Args:
         config: the task's own ``Config``.
-        student: network with ``voxels`` and ``forward`` (see ``SparseUNet``).
+        student: network with ``voxels`` (or ``voxels_of_scenes``) and ``forward``; see
+            ``SparseUNet``.
         data: its training split says what the classes are.
 
     Attributes:
@@ -61,5 +62,11 @@ class SceneTask(Method):
         raise ValueError(f"{type(self).__name__} has no benchmark format to export")
 
     def voxels(self, batch: SceneBatch) -> tuple[SparseTensor, Tensor]:
-        """The student's input, and the voxel row of each point."""
+        """The student's input, and the voxel row of each point.
+
+        A student whose features depend on more than points and colours (``lifted``) makes its input
+        of the whole batch, in ``voxels_of_scenes``.
+        """
+        if hasattr(self.student, "voxels_of_scenes"):
+            return self.student.voxels_of_scenes(batch)
         return self.student.voxels(batch.points, batch.colors, batch.batch_index)
