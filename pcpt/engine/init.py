@@ -97,7 +97,10 @@ class InitReport:
 
     def write(self, folder: Path) -> None:
         """Writes ``init.json`` into a run folder."""
-        content = {**asdict(self), "counts": self.counts}
+        content = {key: value for key, value in asdict(self).items() if key != "rows"}
+        content["counts"] = self.counts
+        content["tensors"] = {status: self.names(status) for status in _STATUSES}
+        content["reasons"] = {row.name: row.why for row in self.rows if row.status == RESHAPED}
         (folder / "init.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
