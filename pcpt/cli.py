@@ -14,6 +14,7 @@ from pcpt._process import keep_freed_memory  # before torch, see there
 import torch
 
 from pcpt import __version__
+from pcpt.bench.command import bench
 from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
 from pcpt.doctor import examine, open_scan, write_doctor_report
@@ -27,6 +28,8 @@ from pcpt.engine.visualization import visualize_run
 from pcpt.prepare.command import prepare
 from pcpt.scan_pictures import visualize_scan
 from pcpt.students.kernel_order import KERNEL_ORDERS
+from pcpt.tasks.test_time import Views
+from pcpt.view import view
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -116,11 +119,28 @@ def test(arguments: Sequence[str]) -> int:
         help="held_out (the default), train or all of pretraining runs; val (the default), test or "
         "train of task runs",
     )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="semantic segmentation: also the mean over rotations, mirror and shifts of the grid",
+    )
+    parser.add_argument(
+        "--export", metavar="FOLDER", help="of a task run: write predictions as ScanNet's benchmark"
+    )
     options = parser.parse_args(arguments)
-    if options.checkpoint and len(options.runs) > 1:
-        parser.error("--checkpoint goes with a single run")
+    for option in ("checkpoint", "export"):
+        if getattr(options, option) and len(options.runs) > 1:
+            parser.error(f"--{option} goes with a single run")
     if is_task_run(options.runs[0]):
-        report_task_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "val")
+        report_task_runs(
+            options.runs,
+            checkpoint=options.checkpoint,
+            split=options.split or "val",
+            views=Views() if options.tta else None,
+            export=options.export,
+        )
+    elif options.tta or options.export:
+        parser.error("--tta and --export are for runs of tasks, this one is of a method")
     else:
         report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "held_out")
     return 0
@@ -138,8 +158,17 @@ def visualize(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FOLDER", help="write pictures of a scan there")
     parser.add_argument("--source", default="", help="of the scan; found from its files by default")
     parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
-    parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
+    parser.add_argument(
+        "--split",
+        default="",
+        choices=("held_out", "train", "all", "val", "test"),
+        help="held_out (the default), train or all of pretraining runs; val (the default), test or "
+        "train of task runs",
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="number within the split")
+    parser.add_argument(
+        "--scene", default="", metavar="NAME|N", help="of a task run: scene of the split"
+    )
     parser.add_argument(
         "--pixel", type=float, nargs=2, metavar=("U", "V"), help="what to look for the likeness of"
     )
@@ -157,9 +186,11 @@ def visualize(arguments: Sequence[str]) -> int:
         checkpoint=options.checkpoint,
         frame=options.frame,
         pixel=tuple(options.pixel) if options.pixel else None,
+        scene=options.scene,
         split=options.split,
     )
-    print_summary(options.run)
+    if not is_task_run(options.run):
+        print_summary(options.run)
     print(f"report: {path}")
     return 0
 
@@ -233,10 +264,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "test": test,
     "visualize": visualize,
+    "view": view,
     "export": export,
     "doctor": doctor,
     "prepare": prepare,
     "benchmark": benchmark,
+    "bench": bench,
     "rooms": rooms,
 }
 

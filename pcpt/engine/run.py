@@ -10,6 +10,7 @@ from torch import nn
 from pcpt import registry
 from pcpt.config import RunConfig, load_config, to_tree, to_yaml
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
+from pcpt.engine.data_record import record_of
 from pcpt.engine.distributed import World, connect, pick_device
 from pcpt.engine.folder import find_checkpoint, open_folder
 from pcpt.engine.init import initialise
@@ -88,6 +89,7 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     world.barrier()  # nobody writes before everyone has looked
     if world.rank == 0:
         open_folder(config, start)
+        record_of(config, trainer.dataset).write(Path(config.run))
         if report is not None:
             _log.info("%s", report.table())
             report.write(Path(config.run))

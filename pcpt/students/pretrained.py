@@ -203,6 +203,19 @@ def _read_config(path: Path, cls: type[Pretrained]) -> Any:
     return build_config(description["config"], cls.Config, f"{path}: config")
 
 
+def student_name(path: Path) -> str:
+    """The registered name of the student that an exported ``config.json`` describes.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["student"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the config of an exported student: {error!r}") from error
+    return str(name)
+
+
 def build_config(values: Mapping[str, Any], config_class: type, where: str) -> Any:
     """The dataclass that plain values describe; keys left out take their defaults.
 
