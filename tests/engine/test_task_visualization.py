@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +17,12 @@ from pcpt.data.label_set import LabelSet
 from pcpt.data.ply import write_ply
 from pcpt.data.scene import Boxes, Scene, SceneSet
 from pcpt.data.scene_dataset import to_sample
+from pcpt.engine import task_visualization
 from pcpt.engine.task_results import scene_result
 from pcpt.registry import register
 from pcpt.sparse import SparseTensor
 from pcpt.students import SparseUNet
+from pcpt.viz.scene_results import result_figures
 
 LABELS = LabelSet("two", (0, 1), ("floor", "<b>"), ((90, 160, 90), (200, 60, 60)))
 
@@ -81,6 +84,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(yaml.safe_dump(tree))
     assert cli.main(["train", str(path)]) == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures large enough to look at take most of a report's time."""
+    monkeypatch.setattr(task_visualization, "result_figures", partial(result_figures, height=48))
 
 
 def viewed(page: Path) -> dict[str, Any]:
