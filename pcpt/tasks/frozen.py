@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,10 @@ class FrozenProbe(PointClassifier):
         if self.config.levels == "last":
             return int(self.student.feature_channels)
         parameter = next(self.student.parameters())
+        # features are the input itself where a student looks them up, as `lifted` does
+        width = getattr(self.student.config, "in_channels", self.student.feature_channels)
         one = SparseTensor(
-            parameter.new_zeros(1, self.student.config.in_channels),
+            parameter.new_zeros(1, width),
             torch.zeros(1, 4, dtype=torch.int32, device=parameter.device),
         )
         with inference(self.student):
@@ -224,6 +227,10 @@ class FrozenFeatures(Dataset[FeatureBatch]):
 
     def __getitem__(self, number: int) -> FeatureBatch:
         return self.of_scene(self.scenes.name_of(number))
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """As of ``LabelledScenes``."""
+        return self.scenes.scan_folders()
 
     def forget(self) -> None:
         """Drops what is kept: the student has other weights now."""
