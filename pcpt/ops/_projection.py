@@ -1,4 +1,4 @@
-"""What the operators that project points share: argument checks, and their references' projection."""
+"""What the operators that project points share: argument checks, the projection of references."""
 
 from collections.abc import Sequence
 
