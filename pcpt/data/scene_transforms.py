@@ -96,6 +96,8 @@ def _move(
     boxes: Boxes, matrix: Tensor, shift: Tensor, mirror: list[float], turn: float, factor: float
 ) -> Boxes:
     headings = boxes.headings * (mirror[0] * mirror[1])  # mirroring turns the sense of rotation
+    if mirror[0] < 0:  # and what faced along x faces the other way
+        headings = headings + math.pi
     return replace(
         boxes,
         centers=boxes.centers @ matrix.T.to(boxes.centers.dtype) + shift,

@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from pcpt.choices import check_choice, check_minimum
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "cosine", "poly", "one_cycle")
+SCHEDULES = ("constant", "cosine", "poly", "one_cycle", "drops")
 # One-cycle, as Smith and Topin (arXiv 1708.07120) and the libraries that followed them set it.
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START = 1 / 25
@@ -27,10 +27,12 @@ class OptimConfig:
         decay_bias_and_norm: False spares biases and norm layers, i.e. parameters of one dimension.
         momentum, dampening, nesterov: of sgd.
         betas: of adam and adamw.
-        schedule: constant, cosine, poly, or one_cycle (half a cosine up, half a cosine down).
+        schedule: constant, cosine, poly, one_cycle (half a cosine up, half a cosine down), or drops
+            (a tenth of the rate after each of ``drops``).
         warmup_steps: linear rise to ``lr``; of one_cycle the length of the rise, 0 meaning 30%.
         power: of poly.
         min_lr: where cosine, poly and one_cycle end.
+        drops: of drops, shares of the run after its warm-up, in (0, 1).
     """
 
     name: str = "adamw"
@@ -45,6 +47,7 @@ class OptimConfig:
     warmup_steps: int = 0
     power: float = 0.9
     min_lr: float = 0.0
+    drops: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_choice("optim.name", self.name, OPTIMIZERS)
@@ -53,6 +56,8 @@ class OptimConfig:
             raise ValueError(f"optim.lr is {self.lr}, expected a positive number")
         for key in ("weight_decay", "momentum", "warmup_steps", "min_lr"):
             check_minimum(f"optim.{key}", getattr(self, key), 0)
+        if not all(0 < share < 1 for share in self.drops):
+            raise ValueError(f"optim.drops is {list(self.drops)}, expected shares in (0, 1)")
         if len(self.betas) != 2:
             raise ValueError(f"optim.betas is {list(self.betas)}, expected two numbers")
 
@@ -99,6 +104,8 @@ def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
     if config.schedule == "constant":
         return config.lr
     progress = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
+    if config.schedule == "drops":
+        return config.lr * 0.1 ** sum(progress >= share for share in config.drops)
     if config.schedule == "poly":
         return config.min_lr + (config.lr - config.min_lr) * (1 - progress) ** config.power
     return _half_cosine(config.lr, config.min_lr, progress)

@@ -36,12 +36,15 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C), same voxels."""
-        features = x.features
+        return x.replace(self.normalize(x.features))
+
+    def normalize(self, features: Tensor) -> Tensor:
+        """(N, C) -> (N, C): the same of any rows, such as a head's seeds."""
         if self.training and self.sync and dist.is_initialized() and dist.get_world_size() > 1:
-            return x.replace(self._synchronised(features))
+            return self._synchronised(features)
         if not self.training or len(features) > 1:
-            return x.replace(super().forward(features))
-        return x.replace(self._by_running_statistics(features))
+            return super().forward(features)
+        return self._by_running_statistics(features)
 
     def _by_running_statistics(self, features: Tensor) -> Tensor:
         return nn.functional.batch_norm(

@@ -18,6 +18,7 @@ from pcpt.engine.optim import OPTIMIZERS, OptimConfig, build_optimizer, learning
         ({"schedule": "cosine", "warmup_steps": 2}, [0.5, 1, 1, 0.5]),
         ({"schedule": "one_cycle", "warmup_steps": 2}, [0.04, 0.52, 1, 0.5]),
         ({"schedule": "one_cycle"}, [0.04, 1, 0.75, 0.25]),  # 30% of 4 steps: 1
+        ({"schedule": "drops", "drops": [0.3, 0.75]}, [1, 1, 0.1, 0.01]),
     ],
 )
 def test_learning_rate(options: dict[str, float | str | int], rates: list[float]) -> None:
