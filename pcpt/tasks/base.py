@@ -1,5 +1,6 @@
 """What tasks on labelled scenes share: a student under a head, and data with labels."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -46,6 +47,19 @@ class SceneTask(Method):
     def collate(self, samples: list[Any]) -> SceneBatch:  # type: ignore[override]
         """Joins samples into a batch."""
         return collate_scenes(samples)
+
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts, in words, for ``metrics.json``."""
+        return "whole scenes"
+
+    def export(self, batch: SceneBatch, folder: Path) -> None:
+        """Writes the prediction of a whole scene in its benchmark's format.
+
+        Raises:
+            ValueError: there is no such format for this task or these classes.
+        """
+        raise ValueError(f"{type(self).__name__} has no benchmark format to export")
 
     def voxels(self, batch: SceneBatch) -> tuple[SparseTensor, Tensor]:
         """The student's input, and the voxel row of each point.

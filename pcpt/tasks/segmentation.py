@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcpt.choices import check_minimum
+from pcpt.data.scannet_export import write_semantic
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import SceneDataConfig
 from pcpt.losses import lovasz_softmax
@@ -34,6 +36,11 @@ class Prediction(NamedTuple):
 
 class PointClassifier(SceneTask, ABC):
     """Base of tasks that give every point a class. Subclasses implement ``predict``."""
+
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts."""
+        return "IoU on points and on voxels of whole scenes, one pass"
 
     @abstractmethod
     def predict(self, batch: SceneBatch) -> Prediction:
@@ -63,6 +70,12 @@ class PointClassifier(SceneTask, ABC):
             of_kind = segmentation_figures(confusion, self.label_set.names)
             figures |= {f"{name}/{key}": value for key, value in of_kind.items()}
         return figures | {"points/confusion": on_points.tolist()}
+
+    @torch.no_grad()
+    def export(self, batch: SceneBatch, folder: Path) -> None:
+        """Writes the class of every point as ``folder/NAME.txt``, see ``write_semantic``."""
+        logits, point_to_voxel = self.predict(batch)
+        write_semantic(folder, batch.names[0], logits.argmax(1)[point_to_voxel], self.label_set)
 
 
 @register("tasks", "segmentation")
