@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from pcpt.config import load_config
 from pcpt.data.scene import Boxes
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_transforms import SceneAugmentConfig, augment_scene
+from pcpt.engine.checkpoint import checkpoint_path, save_checkpoint
 from pcpt.engine.init import initialise
 from pcpt.geometry.boxes import points_in_boxes
 from pcpt.tasks.detection import Detection
@@ -20,7 +22,7 @@ from pcpt.tasks.votenet import VoteNet
 from tests.tasks.box_scenes import STILL, batch_of, evaluate, toy_data, toy_student, train
 
 ONE_STAGE: dict[str, Any] = {"strides": [2, 4], "limits": [0.8], "channels": 32}
-VOTENET: dict[str, Any] = {"seeds": 256, "proposals": 64}
+VOTENET: dict[str, Any] = {"seeds": 160, "proposals": 32}
 
 
 def one_stage(data: Any, **keys: Any) -> Detection:
@@ -35,13 +37,17 @@ BOTH = pytest.mark.parametrize("make", [one_stage, votenet])
 
 
 @pytest.mark.parametrize(
-    "keys", [{}, {"pooled": False, "quality": True}, {"strides": [1, 2, 4], "limits": [0.5, 1.0]}]
+    "oriented, keys",
+    [
+        (False, {}),
+        (True, {"pooled": False, "quality": True}),
+        (False, {"strides": [1, 2, 4], "limits": [0.5, 1.0]}),
+    ],
 )
-@pytest.mark.parametrize("oriented", [False, True])
 def test_one_stage_learns_scenes_by_heart(oriented: bool, keys: dict) -> None:
     data = toy_data(oriented=oriented)
     task = one_stage(data, oriented=oriented, **keys)
-    losses = train(task, data, 60)
+    losses = train(task, data, 50)
     assert losses[-1] < 0.3 * losses[0]
     figures = evaluate(task, data)
     assert figures["mAP@.25"] > 0.9 and figures["mAP@.5"] > 0.9
@@ -52,7 +58,7 @@ def test_one_stage_learns_scenes_by_heart(oriented: bool, keys: dict) -> None:
 def test_votenet_learns_scenes_by_heart(keys: dict) -> None:
     data = toy_data(oriented=keys.get("oriented", False), known=not keys)
     task = votenet(data, **keys)
-    train(task, data, 120)
+    train(task, data, 100)
     assert evaluate(task, data)["mAP@.25"] > 0.9
 
 
@@ -182,8 +188,6 @@ def test_a_head_for_other_classes_starts_anew(make: Any, tmp_path: Path) -> None
         for p in old.parameters():
             p.add_(0.1)
     state = {"method": old.state_dict(), "step": 0, "config": {}}
-    from pcpt.engine.checkpoint import checkpoint_path, save_checkpoint
-
     path = checkpoint_path(tmp_path, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(path, state)
@@ -322,3 +326,24 @@ def test_mean_sizes_are_those_of_the_classes() -> None:
     task.prepare(iter([with_boxes(batch, beds)]))
     overall = torch.cat([b.sizes for b in beds]).mean(0)
     torch.testing.assert_close(task.mean_sizes, overall.repeat(3, 1))
+
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "finetune"
+
+
+@pytest.mark.parametrize(
+    "name, task",
+    [
+        ("detection_rooms", "detection"),
+        ("detection_scannet", "detection"),
+        ("votenet_scannet", "votenet"),
+        ("votenet_sunrgbd", "votenet"),
+    ],
+)
+def test_configs(name: str, task: str) -> None:
+    config = load_config([CONFIGS / f"{name}.yaml"])
+    assert config.task.name == task and config.data.augment.keeps_boxes()
+    assert config.task.oriented == (name == "votenet_sunrgbd")
+    if task == "votenet":  # 180 epochs, and norms that halve every 20
+        scenes = config.task.bn_halving / 20
+        assert config.train.steps * config.train.batch_size == pytest.approx(180 * scenes, rel=1e-3)
