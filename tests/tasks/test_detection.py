@@ -87,6 +87,29 @@ def test_predictions(make: Any) -> None:
 
 
 @BOTH
+def test_half_precision_keeps_metres(make: Any) -> None:
+    data = toy_data()
+    task = make(data).train()
+    batch = batch_of(task, data)
+    far = replace(
+        batch,
+        points=batch.points + 300.0,
+        boxes=[replace(b, centers=b.centers + 300.0) for b in batch.boxes],
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = task(far).loss
+        if isinstance(task, Detection):
+            outputs = task.outputs(far)
+            low, high = far.points.aminmax(dim=0)
+            assert (outputs.locations > low - 0.4).all() and (outputs.locations < high + 0.4).all()
+            assert outputs.locations.dtype == outputs.boxes.dtype == torch.float32
+        else:
+            assert task.run(far).proposals.centers.dtype == torch.float32
+    assert loss.isfinite() and loss.item() == pytest.approx(task(batch).loss.item(), rel=0.3)
+    loss.backward()
+
+
+@BOTH
 def test_every_weight_learns(make: Any) -> None:
     data = toy_data(oriented=True)
     task = make(data, oriented=True).train()
