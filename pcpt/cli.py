@@ -14,18 +14,22 @@ from pcpt._process import keep_freed_memory  # before torch, see there
 import torch
 
 from pcpt import __version__
+from pcpt.bench.command import bench
 from pcpt.benchmark.run import benchmark
 from pcpt.config import load_config
 from pcpt.doctor import examine, open_scan, write_doctor_report
 from pcpt.doctor.open_scan import recognising
 from pcpt.engine.evaluation import print_summary, report_runs
-from pcpt.engine.export import export_student
+from pcpt.engine.export_minkowski import MinkowskiOptions, export_source
 from pcpt.engine.run import dry_run
 from pcpt.engine.run import train as train_run
 from pcpt.engine.task_evaluation import is_task_run, report_task_runs
 from pcpt.engine.visualization import visualize_run
 from pcpt.prepare.command import prepare
 from pcpt.scan_pictures import visualize_scan
+from pcpt.students.kernel_order import KERNEL_ORDERS
+from pcpt.tasks.test_time import Views
+from pcpt.view import view
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -43,6 +47,11 @@ def train(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--init", metavar="PATH", help="weights to start from; sets the key init")
     parser.add_argument(
+        "--init-kernel-order",
+        choices=KERNEL_ORDERS,
+        help="tap order if they are MinkowskiEngine's; sets the key init_kernel_order",
+    )
+    parser.add_argument(
         "--resume",
         metavar="auto|PATH",
         help="continue the run folder's newest checkpoint if there is one, or a given checkpoint",
@@ -56,6 +65,8 @@ def train(arguments: Sequence[str]) -> int:
     overrides = [word for word in options.inputs if "=" in word]
     if options.init is not None:
         overrides.append(f"init={options.init}")
+    if options.init_kernel_order is not None:
+        overrides.append(f"init_kernel_order={options.init_kernel_order}")
     config = load_config([word for word in options.inputs if "=" not in word], overrides)
     if options.dry_run:
         print(dry_run(config))
@@ -68,12 +79,29 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def export(arguments: Sequence[str]) -> int:
-    """Writes the student of a run as model.safetensors, config.json and a card."""
-    parser = argparse.ArgumentParser(prog="pcpt export", description="Exports a run's student.")
-    parser.add_argument("source", metavar="RUN", help="run folder or checkpoint file")
+    """Writes a student as model.safetensors, config.json and a card: a run's, or one that was
+    trained with MinkowskiEngine."""
+    parser = argparse.ArgumentParser(prog="pcpt export", description="Exports a student.")
+    parser.add_argument(
+        "source",
+        metavar="RUN | FILE",
+        help="run folder, its checkpoint, or weights of a Res16UNet of MinkowskiEngine",
+    )
     parser.add_argument("folder", metavar="OUT", help="folder to write; made if need be")
+    foreign = parser.add_argument_group("for weights of MinkowskiEngine")
+    foreign.add_argument("--kernel-order", choices=KERNEL_ORDERS, help="of the taps (auto)")
+    foreign.add_argument("--voxel-size", type=float, help="in metres, as in training (0.025)")
+    foreign.add_argument(
+        "--color-range", type=float, help="largest colour in training: 0.5 if in [-0.5, 0.5] (1)"
+    )
     options = parser.parse_args(arguments)
-    folder = export_student(options.source, options.folder)
+    names = ("kernel_order", "voxel_size", "color_range")
+    given = {name: getattr(options, name) for name in names}
+    foreign_options = {name: value for name, value in given.items() if value is not None}
+    settings = MinkowskiOptions(**foreign_options) if foreign_options else None
+    for note in export_source(options.source, options.folder, settings):
+        print(note)
+    folder = options.folder
     print(f"exported to {folder}; load it with SparseUNet.from_pretrained({str(folder)!r})")
     return 0
 
@@ -91,11 +119,28 @@ def test(arguments: Sequence[str]) -> int:
         help="held_out (the default), train or all of pretraining runs; val (the default), test or "
         "train of task runs",
     )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="semantic segmentation: also the mean over rotations, mirror and shifts of the grid",
+    )
+    parser.add_argument(
+        "--export", metavar="FOLDER", help="of a task run: write predictions as ScanNet's benchmark"
+    )
     options = parser.parse_args(arguments)
-    if options.checkpoint and len(options.runs) > 1:
-        parser.error("--checkpoint goes with a single run")
+    for option in ("checkpoint", "export"):
+        if getattr(options, option) and len(options.runs) > 1:
+            parser.error(f"--{option} goes with a single run")
     if is_task_run(options.runs[0]):
-        report_task_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "val")
+        report_task_runs(
+            options.runs,
+            checkpoint=options.checkpoint,
+            split=options.split or "val",
+            views=Views() if options.tta else None,
+            export=options.export,
+        )
+    elif options.tta or options.export:
+        parser.error("--tta and --export are for runs of tasks, this one is of a method")
     else:
         report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "held_out")
     return 0
@@ -113,8 +158,17 @@ def visualize(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FOLDER", help="write pictures of a scan there")
     parser.add_argument("--source", default="", help="of the scan; found from its files by default")
     parser.add_argument("--checkpoint", metavar="PATH", help="instead of the run's newest")
-    parser.add_argument("--split", default="held_out", choices=("held_out", "train", "all"))
+    parser.add_argument(
+        "--split",
+        default="",
+        choices=("held_out", "train", "all", "val", "test"),
+        help="held_out (the default), train or all of pretraining runs; val (the default), test or "
+        "train of task runs",
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="number within the split")
+    parser.add_argument(
+        "--scene", default="", metavar="NAME|N", help="of a task run: scene of the split"
+    )
     parser.add_argument(
         "--pixel", type=float, nargs=2, metavar=("U", "V"), help="what to look for the likeness of"
     )
@@ -132,9 +186,11 @@ def visualize(arguments: Sequence[str]) -> int:
         checkpoint=options.checkpoint,
         frame=options.frame,
         pixel=tuple(options.pixel) if options.pixel else None,
+        scene=options.scene,
         split=options.split,
     )
-    print_summary(options.run)
+    if not is_task_run(options.run):
+        print_summary(options.run)
     print(f"report: {path}")
     return 0
 
@@ -208,10 +264,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "test": test,
     "visualize": visualize,
+    "view": view,
     "export": export,
     "doctor": doctor,
     "prepare": prepare,
     "benchmark": benchmark,
+    "bench": bench,
     "rooms": rooms,
 }
 

@@ -20,6 +20,7 @@ from pcpt.choices import check_choice, check_minimum, did_you_mean
 from pcpt.data.dataset import DataConfig
 from pcpt.engine.optim import OptimConfig
 from pcpt.engine.trainer import Trainer
+from pcpt.students.kernel_order import KERNEL_ORDERS
 
 # Section -> kind in the registry.
 COMPONENTS = {
@@ -31,7 +32,6 @@ COMPONENTS = {
 }
 # Sections of which a run has some: a method and its teacher, or a task.
 LEADING = ("method", "teacher", "task")
-KERNEL_ORDERS = ("auto", "cube", "hybrid")
 
 
 @dataclass

@@ -39,6 +39,18 @@ def visualize_scan(
         FileNotFoundError: no such path.
         ValueError: no source or several know the layout, or an option that the source has not.
     """
+    opened = open_any(path, source, options)
+    if isinstance(opened, SceneSet):
+        return [
+            write_label_picture(opened.load(name), opened.label_set, folder)
+            for name in opened.names
+        ]
+    return write_scan_pictures(opened, folder)
+
+
+def open_any(path: Path | str, source: str = "", options: Sequence[str] = ()) -> Scan | SceneSet:
+    """The scan or the labelled scenes at a path; arguments and errors as ``visualize_scan``. Of a
+    folder of one ScanNet scene a set of this one."""
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
@@ -47,11 +59,29 @@ def visualize_scan(
         root = path.resolve().parent if only else path
         scenes = make_source(source or "scannet_scenes", root, options).open()
         if isinstance(scenes, SceneSet):
-            chosen = [only] if only else list(scenes.names)
-            return [
-                write_label_picture(scenes.load(name), scenes.label_set, folder) for name in chosen
-            ]
-    return write_scan_pictures(open_scan(path, source, options), folder)
+            if only:
+                scenes.names = [only]
+            return scenes
+    return open_scan(path, source, options)
+
+
+def fused_cloud(scan: Scan, *, max_frames: int = 400) -> tuple[Tensor, Tensor, Tensor]:
+    """What the frames of a scan measured, as one cloud.
+
+    Args:
+        scan: any scan; broken frames are passed over.
+        max_frames: read at most, evenly spread; images of fewer are fused.
+
+    Returns:
+        points: (N, 3) metres, world frame, one a centimetre or fewer.
+        colors: (N, 3) uint8.
+        up: (3,) against gravity; a guess where the scan does not know it.
+
+    Raises:
+        ValueError: no frame can be used.
+    """
+    sheet, _, points, colors = _read(scan, max_frames)
+    return points, colors, scan.up if scan.up is not None else up_of(sheet)
 
 
 def write_scan_pictures(scan: Scan, folder: Path | str, *, max_frames: int = 400) -> list[Path]:

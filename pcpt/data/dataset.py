@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pcpt import registry
 from pcpt.choices import check_minimum
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.labelled_image import LabelledImageSet
 from pcpt.data.order import epoch_order
 from pcpt.data.scene import SceneSet
 from pcpt.data.skips import SkipLog, first_valid
@@ -106,9 +108,10 @@ class PosedFrames(Dataset[Batch]):
         self.seed = seed
         source = config.source
         opened = registry.get("datasets", source.name)(source).open()
-        if isinstance(opened, SceneSet):
+        if isinstance(opened, (SceneSet, LabelledImageSet)):
+            kind = "scenes" if isinstance(opened, SceneSet) else "images"
             raise ValueError(
-                f"data source {source.name!r} holds labelled scenes, not posed frames; give "
+                f"data source {source.name!r} holds labelled {kind}, not posed frames; give "
                 "data.source.name a source of frames"
             )
         self.scans: list[Scan] = opened
@@ -163,6 +166,10 @@ class PosedFrames(Dataset[Batch]):
             f"used; the first is refused because of {skipped[0][1]}. Mend the scan or take it out "
             "of data.source.roots"
         )
+
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every scan with a frame in the split, by its name."""
+        return {scan.name: scan.folder for scan, names in zip(self.scans, self.names) if names}
 
     def check(self, skips: SkipLog) -> None:
         """Loads one frame of every scan, so that a scan without any is found before a run begins.

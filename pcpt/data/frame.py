@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -72,12 +73,14 @@ class Scan(ABC):
         names: frame names in recording order.
         held_out: names of frames that must not be trained on, where the source marks some.
         up: (3,) float64 unit vector against gravity in the world frame, or None where unknown.
+        folder: with the scan's files, and no other scan's; None where there is none.
     """
 
     name: str
     names: Sequence[str]
     held_out: frozenset[str] = frozenset()
     up: Tensor | None = None
+    folder: Path | None = None
 
     @abstractmethod
     def load(self, name: str) -> Frame:

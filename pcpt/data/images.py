@@ -21,6 +21,7 @@ from pcpt.data.frame import BrokenFrame, NoDepth
 
 MAX_PIXELS = 1 << 26  # 67 million: a larger header is an accident or a decompression bomb
 DEPTH_MODES = ("I;16", "I;16B", "I")  # what Pillow versions call 16-bit greyscale
+ID_MODES = ("L", *DEPTH_MODES)
 COLOR_MODES = ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr")
 COLOR_FORMATS, DEPTH_FORMATS = ("PNG", "JPEG"), ("PNG",)
 SATURATED = 65535  # written by several scanners for "no measurement"
@@ -103,6 +104,37 @@ def decode_depth(data: bytes, origin: str, size: tuple[int, int], scale: float) 
         size, scale: as for ``read_depth``, as are the result and the errors.
     """
     return _read_metres(_File(f"depth image {origin}", data, DEPTH_FORMATS), size, scale)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a colour image, from its header; BrokenFrame if it has none."""
+    with _header(_File(f"colour image {path}", path, COLOR_FORMATS)) as image:
+        return image.height, image.width
+
+
+def read_ids(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """An image of whole numbers, such as the label of each pixel.
+
+    Args:
+        path: an 8- or 16-bit greyscale PNG.
+        size: (height, width) of the colour image that it belongs to.
+
+    Returns:
+        (H, W) int64.
+
+    Raises:
+        BrokenFrame: missing, damaged, or of another size.
+        ValueError: not greyscale; colours of classes are no numbers.
+    """
+    file = _File(f"label image {path}", path, DEPTH_FORMATS)
+    with _header(file) as image:
+        if image.mode not in ID_MODES:
+            raise ValueError(
+                f"{file.label} holds {image.mode} pixels, expected 8- or 16-bit greyscale; "
+                "pictures of coloured classes cannot be used, export the numbers"
+            )
+        _check_size(file, image, size)
+        return np.array(_decode(file, image)).astype(np.int64)
 
 
 def common_size(paths: Sequence[Path], kind: str, sample: int = 9) -> tuple[int, int]:

@@ -100,6 +100,7 @@ class RigScan(Scan):
         self.names = list(files)
         self.held_out = frozenset(held_out)
         self.up = direction(list(up), folder)
+        self.folder = folder
         self._folder, self._rig, self._files = folder, rig, dict(files)
 
     def _rig_of(self, files: FrameFiles) -> Rig:

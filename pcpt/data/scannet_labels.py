@@ -8,12 +8,14 @@ paths.
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+LABEL_TABLE = "scannetv2-labels.combined.tsv"
 # Segments of a mesh of a million vertices take about 8 MB; parsed JSON takes several times as much.
 MAX_JSON = 1 << 25
 MAX_TEXT = 1 << 22
@@ -47,35 +49,95 @@ def read_label_map(path: Path, column: str) -> dict[str, int]:
         FileNotFoundError: no such file.
         ValueError: a column that is missing, or an id that is no whole number, with its line.
     """
-    lines = _text(path, "label table").splitlines()
-    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    found: dict[str, int] = {}
+    for _, name, number in _table_rows(path, "raw_category", column):
+        found.setdefault(name, number)
+    return found
+
+
+def read_id_map(path: Path, id_column: str, column: str) -> dict[int, int]:
+    """Ids of label images to ids of a label set, from ``scannetv2-labels.combined.tsv``.
+
+    Args:
+        path: of the table.
+        id_column: that the images hold: "id" for ScanNet's label-filt, "room_id" for the rooms'.
+        column: that the label set's ids are in, such as "nyu40id".
+
+    Returns:
+        Ids of the set by ids of the images; 0 where the row has no id in ``column``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: as ``read_label_map``.
+    """
+    found: dict[int, int] = {}
+    for line, text, number in _table_rows(path, id_column, column, keep_empty=True):
+        if text:
+            found.setdefault(_whole(text, path, line, id_column), number)
+    return found
+
+
+def find_label_table(source: str, folder: Path, given: str) -> Path:
+    """The label table that a config names, or that lies in ``folder`` or one folder up.
+
+    Raises:
+        FileNotFoundError: none is named and none lies there.
+    """
+    if given:
+        return Path(given).expanduser()
+    for place in (folder, folder.resolve().parent):
+        if (place / LABEL_TABLE).is_file():
+            return place / LABEL_TABLE
+    raise FileNotFoundError(
+        f"{source}: {LABEL_TABLE} is neither in {folder} nor one folder up; download it "
+        "with ScanNet (--label_map) and set label_map to its path"
+    )
+
+
+def table_columns(path: Path) -> list[str]:
+    """The column names of a label table; FileNotFoundError where there is none."""
+    head = _text(path, "label table").partition("\n")[0]
+    return head.rstrip("\r").split("\t")
+
+
+def _table_rows(
+    path: Path, key: str, column: str, *, keep_empty: bool = False
+) -> Iterator[tuple[int, str, int]]:
+    """Line, text in column ``key`` and id in ``column`` of each row; rows without an id are left
+    out, or given 0."""
+    rows = csv.reader(
+        _text(path, "label table").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE
+    )
     try:
         head = next(rows, [])
-        for wanted in ("raw_category", column):
+        for wanted in (key, column):
             if wanted not in head:
                 raise ValueError(
                     f"label table {path} has no column {wanted!r}, expected the columns of "
-                    f"scannetv2-labels.combined.tsv; it has {', '.join(head)[:200]}"
+                    f"{LABEL_TABLE}; it has {', '.join(head)[:200]}"
                 )
-        name_at, id_at = head.index("raw_category"), head.index(column)
-        found: dict[str, int] = {}
-        for number, row in enumerate(rows, 2):
+        key_at, id_at = head.index(key), head.index(column)
+        for line, row in enumerate(rows, 2):
             if not row:
                 continue
-            if len(row) <= max(name_at, id_at):
+            if len(row) <= max(key_at, id_at):
                 raise ValueError(
-                    f"label table {path} line {number} has {len(row)} columns, expected {len(head)}"
-                )
-            if row[id_at] and not row[id_at].isdecimal():
-                raise ValueError(
-                    f"label table {path} line {number}: {column} is {row[id_at][:20]!r}, expected "
-                    "a whole number"
+                    f"label table {path} line {line} has {len(row)} columns, expected {len(head)}"
                 )
             if row[id_at]:
-                found.setdefault(row[name_at], int(row[id_at][:18]))
+                yield line, row[key_at], _whole(row[id_at], path, line, column)
+            elif keep_empty:
+                yield line, row[key_at], 0
     except csv.Error as error:
         raise ValueError(f"label table {path}: {error}") from error
-    return found
+
+
+def _whole(text: str, path: Path, line: int, column: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(
+            f"label table {path} line {line}: {column} is {text[:20]!r}, expected a whole number"
+        )
+    return int(text[:18])
 
 
 def read_segments(path: Path, num_vertices: int) -> np.ndarray:

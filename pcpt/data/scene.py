@@ -4,6 +4,7 @@ a SceneSet hands out Scenes."""
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -134,6 +135,10 @@ class SceneSet(ABC):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def folder_of(self, name: str) -> Path | None:
+        """Folder with one scene's files, and no other scene's; None where there is none."""
+        return None
 
     @abstractmethod
     def load(self, name: str) -> Scene:

@@ -26,6 +26,8 @@ class SceneBatch:
         names: of the scenes.
         point_number: (N,) int64, each point's place in its scene: crops leave points out.
         skipped: (scene, reason) of every scene that could not be read.
+        world_to_scene: (number of scenes, 4, 4) float64, from the frame of the recording's poses to
+            that of ``original``.
     """
 
     points: Tensor
@@ -39,6 +41,7 @@ class SceneBatch:
     boxes: list[Boxes]
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    world_to_scene: Tensor = field(default_factory=lambda: torch.eye(4, dtype=torch.float64)[None])
 
     @property
     def num_samples(self) -> int:
@@ -78,7 +81,10 @@ def collate_scenes(samples: Sequence[SceneBatch]) -> SceneBatch:
     for sample in samples:
         batch_index.append(sample.batch_index + scenes)
         scenes += sample.num_samples
-    plain = ("points", "original", "colors", "semantic", "instances", "point_number", "number")
+    plain = (
+        "points", "original", "colors", "semantic", "instances", "point_number", "number",
+        "world_to_scene",
+    )  # fmt: skip
     return SceneBatch(
         **{name: torch.cat([getattr(s, name) for s in samples]) for name in plain},
         batch_index=torch.cat(batch_index),

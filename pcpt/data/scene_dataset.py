@@ -1,7 +1,7 @@
 """Samples for tasks: labelled scenes of a split, limited, cropped and augmented."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,16 +9,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt import registry
-from pcpt.choices import check_minimum, did_you_mean
+from pcpt.choices import check_minimum
 from pcpt.data.dataset import generator_for
 from pcpt.data.limited import LimitConfig, limit_points, limit_scenes
 from pcpt.data.order import epoch_order
 from pcpt.data.scene import Scene, SceneSet
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_transforms import SceneAugmentConfig, augment_scene, keep_points
+from pcpt.data.splits import check_splits, split_source
 from pcpt.data.transforms import rotation_to_z
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass
@@ -46,12 +45,7 @@ class SceneDataConfig:
     def __post_init__(self) -> None:
         check_minimum("data.crop_points", self.crop_points, 0)
         check_minimum("data.cache", self.cache, 0)
-        for split in self.splits:
-            if split not in SPLITS:
-                raise ValueError(
-                    f"data.splits names {split!r}{did_you_mean(split, SPLITS)}; "
-                    f"expected {', '.join(SPLITS)}"
-                )
+        check_splits(self.splits)
 
 
 def open_split(config: SceneDataConfig, split: str) -> SceneSet:
@@ -61,15 +55,8 @@ def open_split(config: SceneDataConfig, split: str) -> SceneSet:
         ValueError: an unknown split or key, or a source without labels.
         FileNotFoundError: what the source raises.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; one of {', '.join(SPLITS)}")
-    if split not in config.splits:
-        raise ValueError(
-            f"data.splits names no {split!r}; give data.splits.{split} the keys of data.source "
-            "that differ there, or {} for none"
-        )
-    source = config.source
-    opened = registry.get("datasets", source.name)(_changed(source, config.splits[split], split))
+    source = split_source(config.source, config.splits, split)
+    opened = registry.get("datasets", source.name)(source)
     scenes = opened.open()
     if not isinstance(scenes, SceneSet):
         raise ValueError(
@@ -77,17 +64,6 @@ def open_split(config: SceneDataConfig, split: str) -> SceneSet:
             "data.source.name a source of scenes such as scannet_scenes"
         )
     return scenes
-
-
-def _changed(source: Any, values: Mapping[str, Any] | None, split: str) -> Any:
-    known = [f.name for f in fields(source)]
-    for key in values or {}:
-        if key not in known:
-            raise ValueError(
-                f"unknown config key data.splits.{split}.{key}{did_you_mean(key, known)} "
-                f"(known here: {', '.join(known)})"
-            )
-    return type(source)(**(asdict(source) | dict(values or {})))
 
 
 class LabelledScenes(Dataset[SceneBatch]):
@@ -139,6 +115,14 @@ class LabelledScenes(Dataset[SceneBatch]):
             self._epoch = epoch
         return int(self._order[position])
 
+    def scan_folders(self) -> dict[str, Path | None]:
+        """The folder of every scene, by its name."""
+        return {name: self.scene_set.folder_of(name) for name in self.names}
+
+    def name_of(self, number: int) -> str:
+        """The scene of a global sample number."""
+        return self.names[self._index(number)]
+
     def load(self, name: str) -> Scene:
         """One scene as read, with the labels that training may see; kept as ``cache`` says."""
         scene = self._cache.pop(name, None)
@@ -154,7 +138,7 @@ class LabelledScenes(Dataset[SceneBatch]):
         return scene
 
     def __getitem__(self, number: int) -> SceneBatch:
-        sample = to_sample(self.load(self.names[self._index(number)]), number)
+        sample = to_sample(self.load(self.name_of(number)), number)
         if not self.training:
             return sample
         generator = generator_for(self.seed, number)
@@ -184,6 +168,7 @@ def to_sample(scene: Scene, number: int = 0) -> SceneBatch:
         number=torch.tensor([number]),
         boxes=[boxes],
         names=[scene.name],
+        world_to_scene=scene.world_to_scene[None],
     )
 
 

@@ -162,6 +162,7 @@ def restore_optimizer(optimizer: Optimizer, saved: dict[str, Any], path: Path) -
     if not (same_groups and same_options):
         raise ValueError(
             f"checkpoint {path} was written with another optimizer; set optim.name and "
-            "optim.decay_bias_and_norm as in the config of that run"
+            "optim.decay_bias_and_norm as in the config of that run, and optim.trunk_lr_scale at 1 "
+            "if and only if it was"
         )
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})

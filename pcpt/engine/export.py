@@ -8,14 +8,19 @@ from torch import Tensor
 
 from pcpt import registry
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
-from pcpt.students.pretrained import Pretrained, build_config
+from pcpt.engine.data_record import hand_on
+from pcpt.engine.init_source import describe_run
+from pcpt.students.adapters import merged_state
+from pcpt.students.pretrained import CONFIG_FILE, Pretrained, build_config, student_name
 from pcpt.students.weights import compare_state
 
 _PREFIX = "student."
+DEFAULT_STUDENT = "sparse_unet"  # of a hub id, whose config is not at hand
 
 
 def export_student(source: str | Path, folder: str | Path) -> Path:
-    """Writes the student of a run as ``model.safetensors``, ``config.json`` and a card.
+    """Writes the student of a run as ``model.safetensors``, ``config.json`` and a card, with the
+    run's record of the scans it has seen (``data.json``).
 
     Args:
         source: a checkpoint, or a run folder, of which the newest whole checkpoint is taken.
@@ -32,7 +37,26 @@ def export_student(source: str | Path, folder: str | Path) -> Path:
     path = _checkpoint(Path(source))
     state = load_checkpoint(path)
     student = _build_student(state, path)
-    return student.save_pretrained(folder, details=_provenance(state))
+    exported = student.save_pretrained(folder, details=describe_run(state))
+    hand_on(path, exported)
+    return exported
+
+
+def load_student(source: str | Path) -> Pretrained:
+    """The student of a run, of an exported folder or of the hub, in eval mode on the CPU.
+
+    Args:
+        source: run folder, checkpoint file, exported folder, or hub id.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``export_student`` and ``Pretrained.from_pretrained``.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() or (path / "checkpoints").is_dir():
+        path = _checkpoint(path)
+        return _build_student(load_checkpoint(path), path).eval()
+    name = student_name(path / CONFIG_FILE) if (path / CONFIG_FILE).is_file() else DEFAULT_STUDENT
+    return registry.get("students", name).from_pretrained(source)
 
 
 def _checkpoint(source: Path) -> Path:
@@ -64,6 +88,7 @@ def _build_student(state: Mapping[str, Any], path: Path) -> Pretrained:
         for key, value in weights.items()
         if key.startswith(_PREFIX)
     }
+    own = merged_state(own)
     compare_state(student.state_dict(), own, path)
     student.load_state_dict(own)
     return student
@@ -74,19 +99,3 @@ def _section(state: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any
     if not isinstance(section, Mapping):
         raise ValueError(f"{path} has no {key!r} section; is it the checkpoint of a pcpt run?")
     return section
-
-
-def _provenance(state: Mapping[str, Any]) -> dict[str, str]:
-    """Rows for the card: names only, since paths tell of the machine and not of the model."""
-    config = state["config"]
-    sections = {
-        "method": config.get("method"),
-        "teacher": config.get("teacher"),
-        "data": (config.get("data") or {}).get("source"),
-    }
-    rows = {
-        key: str(section["name"])
-        for key, section in sections.items()
-        if isinstance(section, Mapping) and "name" in section
-    }
-    return rows | ({"steps": str(state["step"])} if "step" in state else {})

@@ -11,7 +11,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import torch
 from rich.console import Console
@@ -53,6 +53,13 @@ class MetricsFile:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """What ``MetricsFile`` wrote, one mapping a step; none where there is no such file."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
 def _lines_until(path: Path, step: int) -> list[str]:

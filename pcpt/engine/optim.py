@@ -3,6 +3,7 @@ resumed run needs no scheduler state."""
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -14,6 +15,10 @@ SCHEDULES = ("constant", "cosine", "poly", "one_cycle", "drops")
 # One-cycle, as Smith and Topin (arXiv 1708.07120) and the libraries that followed them set it.
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START = 1 / 25
+TRUNK = "student."
+# Key of a parameter group. Absent where no group has a rate of its own, so that checkpoints from
+# before there was one go on.
+SCALE = "lr_scale"
 
 
 @dataclass
@@ -23,6 +28,8 @@ class OptimConfig:
     Attributes:
         name: sgd, adam (decay joins the gradient) or adamw (decoupled decay).
         lr: peak learning rate.
+        trunk_lr_scale: what the rate is multiplied by for the network under a task's head, i.e.
+            parameters named ``student.*``; below 1 spares pretrained weights.
         weight_decay: see ``name``.
         decay_bias_and_norm: False spares biases and norm layers, i.e. parameters of one dimension.
         momentum, dampening, nesterov: of sgd.
@@ -37,6 +44,7 @@ class OptimConfig:
 
     name: str = "adamw"
     lr: float = 1e-3
+    trunk_lr_scale: float = 1.0
     weight_decay: float = 0.0
     decay_bias_and_norm: bool = True
     momentum: float = 0.9
@@ -54,6 +62,10 @@ class OptimConfig:
         check_choice("optim.schedule", self.schedule, SCHEDULES)
         if not 0 < self.lr < math.inf:
             raise ValueError(f"optim.lr is {self.lr}, expected a positive number")
+        if not 0 < self.trunk_lr_scale < math.inf:
+            raise ValueError(
+                f"optim.trunk_lr_scale is {self.trunk_lr_scale}, expected a positive number"
+            )
         for key in ("weight_decay", "momentum", "warmup_steps", "min_lr"):
             check_minimum(f"optim.{key}", getattr(self, key), 0)
         if not all(0 < share < 1 for share in self.drops):
@@ -70,18 +82,23 @@ def build_optimizer(config: OptimConfig, module: nn.Module) -> Optimizer:
     differently, so that seeded runs did not repeat.
 
     Raises:
-        ValueError: nothing to train.
+        ValueError: nothing to train; or a rate of its own for a trunk that is not there.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if not parameters:
+    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if not trainable:
         raise ValueError(f"{type(module).__name__} has no trainable parameters")
-    spared = [] if config.decay_bias_and_norm else [p for p in parameters if p.ndim <= 1]
-    decayed = parameters if config.decay_bias_and_norm else [p for p in parameters if p.ndim > 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    if config.trunk_lr_scale == 1:
+        groups = _groups(config, list(trainable.values()))
+    else:
+        trunk = [p for name, p in trainable.items() if name.startswith(TRUNK)]
+        rest = [p for name, p in trainable.items() if not name.startswith(TRUNK)]
+        if not trunk:
+            raise ValueError(
+                f"optim.trunk_lr_scale is {config.trunk_lr_scale}, but {type(module).__name__} "
+                f"trains nothing under {TRUNK}*; leave it at 1"
+            )
+        groups = [{**group, SCALE: config.trunk_lr_scale} for group in _groups(config, trunk)]
+        groups += [{**group, SCALE: 1.0} for group in _groups(config, rest)]
     if config.name == "sgd":
         return SGD(
             groups,
@@ -93,6 +110,23 @@ def build_optimizer(config: OptimConfig, module: nn.Module) -> Optimizer:
         )
     betas = (config.betas[0], config.betas[1])
     return (Adam if config.name == "adam" else AdamW)(groups, lr=config.lr, betas=betas, fused=True)
+
+
+def _groups(config: OptimConfig, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """One group of parameters that decay and one of those that are spared, where there are any."""
+    spared = [] if config.decay_bias_and_norm else [p for p in parameters if p.ndim <= 1]
+    decayed = parameters if config.decay_bias_and_norm else [p for p in parameters if p.ndim > 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Gives every parameter group ``rate`` times its scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(SCALE, 1.0)
 
 
 def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:

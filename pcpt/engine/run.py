@@ -1,5 +1,6 @@
 """From a config to a trained run: builds the parts by name and hands them to the trainer."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,15 @@ from torch import nn
 from pcpt import registry
 from pcpt.config import RunConfig, load_config, to_tree, to_yaml
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
+from pcpt.engine.data_record import record_of
 from pcpt.engine.distributed import World, connect, pick_device
 from pcpt.engine.folder import find_checkpoint, open_folder
 from pcpt.engine.init import initialise
 from pcpt.engine.repeatable import draw_from
 from pcpt.engine.trainer import Finished, Trainer
 from pcpt.methods.base import Method
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -85,7 +89,9 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     world.barrier()  # nobody writes before everyone has looked
     if world.rank == 0:
         open_folder(config, start)
+        record_of(config, trainer.dataset).write(Path(config.run))
         if report is not None:
+            _log.info("%s", report.table())
             report.write(Path(config.run))
     world.barrier()
     return trainer.fit(start)
@@ -103,8 +109,9 @@ def dry_run(config: RunConfig) -> str:
     parts = build(config, device)
     trainer = _trainer(config, parts, World(device))
     trainer.check_data()
-    if config.init:
-        initialise(parts.method, config.init, config.init_kernel_order)
+    report = (
+        initialise(parts.method, config.init, config.init_kernel_order) if config.init else None
+    )
     trainer.prepare()
     parts.method.train()
     output = parts.method(next(trainer.first_batches()))
@@ -112,6 +119,8 @@ def dry_run(config: RunConfig) -> str:
     scans = getattr(dataset, "scans", None)  # frames have scans, scenes have none
     samples = f"frames of {len(scans)} scans" if scans is not None else "samples"
     lines = [to_yaml(config), f"student {config.student.name}: {_size(parts.student)} parameters"]
+    if report is not None:
+        lines.append(report.table())
     if parts.teacher is not None:
         lines.append(f"teacher {config.teacher.name}: {_size(parts.teacher)} parameters, frozen")
     kind = "method" if config.task is None else "task"

@@ -18,7 +18,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from pcpt.data.batch import Batch
 from pcpt.engine.checkpoint import restore_optimizer
 from pcpt.engine.distributed import World
-from pcpt.engine.optim import OptimConfig, build_optimizer, learning_rate
+from pcpt.engine.optim import (
+    OptimConfig,
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
 from pcpt.engine.repeatable import draw_from
 from pcpt.methods.base import Method, Output
 
@@ -87,8 +92,7 @@ class Stepper:
             ValueError: the sixth step of the run that had to be skipped.
         """
         rate = learning_rate(self.optim, number, self.num_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         drawn = [next(batches) for _ in range(self.accumulate)]
         draw_from(self.seed, number, self.world.rank)  # after loading, which may draw, too

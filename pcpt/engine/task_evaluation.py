@@ -8,9 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
+from pcpt.data.limited import limit_scenes
+from pcpt.data.scene_dataset import SceneDataConfig, open_split
+from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
-from pcpt.engine.folder import environment
+from pcpt.engine.provenance import provenance
 from pcpt.engine.run import load_run
+from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
 
 
 def is_task_run(folder: str | Path) -> bool:
@@ -23,7 +27,12 @@ def is_task_run(folder: str | Path) -> bool:
 
 
 def evaluate_task(
-    folder: str | Path, *, checkpoint: str | Path | None = None, split: str = "val"
+    folder: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    split: str = "val",
+    views: Views | None = None,
+    export: str | Path | None = None,
 ) -> dict[str, Any]:
     """Figures of a task's run on whole, unchanged scenes; writes ``metrics.json`` into the run.
 
@@ -31,13 +40,18 @@ def evaluate_task(
         folder: of the run.
         checkpoint: None takes the newest whole one.
         split: val, test or train.
+        views: of test-time augmentation, whose figures then stand beside the others as ``tta/...``.
+        export: folder to write the predictions to in the benchmark's format, with ``views`` their
+            mean; None writes none.
 
     Returns:
-        What ``metrics.json`` holds: task, split, seed, commit and ``figures``.
+        What ``metrics.json`` holds: ``figures``, ``protocol``, and what ``provenance`` says they
+        come with; with views ``tta_protocol`` too.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
-        ValueError: the checkpoint does not fit, or the split holds no scenes.
+        ValueError: the checkpoint does not fit, the split holds no scenes, views of another task
+            than semantic segmentation, or no format to export to.
     """
     config, parts = load_run(folder, path=checkpoint)
     task: Any = parts.method
@@ -48,23 +62,49 @@ def evaluate_task(
         for number in range(len(scenes)):
             yield task.collate([scenes[number]]).to(device)
 
-    record = {
-        "task": config.task.name,
-        "split": split,
-        "seed": config.seed,
-        "commit": environment()["git_commit"],
+    if views is not None:
+        check_averages(task)
+    labelled = _labelled_scenes(config.data)
+    record: dict[str, Any] = {
         "figures": dict(task.evaluate(batches())),
+        **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
+        "protocol": task.protocol,
     }
+    if views is not None:
+        record["tta_protocol"] = views.protocol
+        averaged = evaluate_averaged(task, batches(), views)
+        record["figures"] |= {f"tta/{name}": value for name, value in averaged.items()}
+    if export is not None:
+        for batch in batches():
+            if views is None:
+                task.export(batch, Path(export))
+            else:
+                export_averaged(task, batch, views, Path(export))
     write_json(Path(folder) / "metrics.json", record)
     return record
 
 
+def _labelled_scenes(data: Any) -> list[str]:
+    """Names of the scenes whose labels the run was allowed to see; none of images."""
+    if not isinstance(data, SceneDataConfig):
+        return []
+    return limit_scenes(open_split(data, "train").names, data.limit)
+
+
 def report_task_runs(
-    folders: Sequence[str | Path], *, checkpoint: str | None, split: str
+    folders: Sequence[str | Path],
+    *,
+    checkpoint: str | None,
+    split: str,
+    views: Views | None = None,
+    export: str | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluates task runs and prints their figures side by side."""
+    """Evaluates task runs and prints their figures side by side; arguments as ``evaluate_task``."""
     records = {
-        str(folder): evaluate_task(folder, checkpoint=checkpoint, split=split) for folder in folders
+        str(folder): evaluate_task(
+            folder, checkpoint=checkpoint, split=split, views=views, export=export
+        )
+        for folder in folders
     }
     _print({name: record["figures"] for name, record in records.items()}, split)
     return records

@@ -1,17 +1,21 @@
 """The report of a run: figures, pictures of held-out frames, loss curve, configuration."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from pcpt.config import RunConfig, to_yaml
 from pcpt.data.batch import Batch
+from pcpt.data.dataset import up_of
 from pcpt.data.frame import Frame
 from pcpt.engine.evaluation import comparison, read_metrics, untrained
+from pcpt.engine.loggers import read_records
 from pcpt.engine.run import load_run
+from pcpt.engine.task_evaluation import is_task_run
+from pcpt.engine.task_visualization import visualize_task
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
-from pcpt.viz.pixel_point import figures, write_feature_clouds
+from pcpt.viz.pixel_point import figures, frame_result, write_feature_clouds
+from pcpt.viz.viewer import write_viewer
 
 _SUMMARY = (
     "A 3D network learnt from a frozen image network to give each point the embedding of its "
@@ -26,24 +30,44 @@ def visualize_run(
     checkpoint: str | Path | None = None,
     frame: int | None = None,
     pixel: tuple[float, float] | None = None,
-    split: str = "held_out",
+    scene: str = "",
+    split: str = "",
 ) -> Path:
-    """Writes ``report/index.html`` of a run, with its pictures as PNG and a cloud as PLY beside it.
+    """Writes ``report/index.html`` of a run, with its pictures as PNG and a viewer beside it; of a
+    pretraining run also a cloud as PLY.
 
     Args:
         folder: of the run.
         checkpoint: None takes the newest whole one.
         frame: number of the frame to show within the split; None takes the middle one.
         pixel: (u, v) in the resized image whose likeness is looked for.
-        split: "held_out" or "train".
+        scene: of a task's run, see ``visualize_task``.
+        split: "held_out" (the default) or "train"; of a task's run val (the default), test or
+            train.
 
     Returns:
         Path of the report.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
-        ValueError: no such frame.
+        ValueError: no such frame, scene or split, or a frame asked for of a task's run.
     """
+    if is_task_run(folder):
+        if frame is not None or pixel is not None:
+            raise ValueError(f"{folder} is a task's run, of scenes: give --scene, not --frame")
+        return visualize_task(folder, checkpoint=checkpoint, split=split or "val", scene=scene)
+    if scene:
+        raise ValueError(f"{folder} is a pretraining run, of frames: give --frame, not --scene")
+    return _visualize_pretraining(folder, checkpoint, frame, pixel, split or "held_out")
+
+
+def _visualize_pretraining(
+    folder: str | Path,
+    checkpoint: str | Path | None,
+    frame: int | None,
+    pixel: tuple[float, float] | None,
+    split: str,
+) -> Path:
     config, parts = load_run(folder, path=checkpoint)
     device = next(parts.method.parameters()).device
     dataset: Any = parts.method.make_dataset(config.data, split, config.seed)
@@ -58,7 +82,7 @@ def visualize_run(
 
     out = Path(folder) / "report"
     out.mkdir(exist_ok=True)
-    records = _records(Path(folder) / "metrics.jsonl")
+    records = read_records(Path(folder) / "metrics.jsonl")
     if records:
         pictures["loss"] = Figure(
             loss_curve(records, levels=_guessing(records)),
@@ -68,9 +92,14 @@ def visualize_run(
     for name, figure in pictures.items():
         save_png(out / f"{name}.png", figure.picture)
     write_feature_clouds(out, parts.method, batch)
+    result = frame_result(
+        parts.method, batch, scan.up if scan.up is not None else up_of([original])
+    )
+    write_viewer(out / "viewer.html", result)
     report = Report(
         title=f"pcpt: {Path(folder).name}",
         summary=_SUMMARY,
+        links={"Open this frame in the viewer: click a point for what is like it": "viewer.html"},
         facts=_facts(config, parts, records) | {"frame shown": sample.names[0]},
         parts=[*_tables(Path(folder)), *pictures.values()],
         config=to_yaml(config),
@@ -82,12 +111,6 @@ def _frame_of(dataset: Any, sample: Batch) -> tuple[Any, Frame]:
     scan_name, _, frame_name = sample.names[0].rpartition("/")
     scan = next(s for s in dataset.scans if s.name == scan_name)
     return scan, scan.load(frame_name)
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
 def _guessing(records: list[dict[str, Any]]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from pcpt.methods.base import Method, Output
 from pcpt.metrics.pixel_point import evaluate_pixel_point
 from pcpt.ops import sample_pixels
 from pcpt.registry import register
+from pcpt.teachers.base import sample_cells
 
 
 class Embedded(NamedTuple):
@@ -121,15 +122,10 @@ class PPKT(Method):
         self, features: Tensor, view_index: Tensor, pixel: Tensor, size: tuple[int, int]
     ) -> Tensor:
         """(M, C) unit vectors: the UPL's upsampling of ``features``, read at pixels."""
-        teacher: Any = self.frozen["teacher"]
-        if not self.config.align_corners:
-            # bilinear upsampling puts cell 0 at (stride - 1) / 2; this teacher's lies at its offset
-            pixel = pixel - (teacher.offset - (teacher.stride - 1) / 2)
-            # and padding may give it more cells than the image has strides
-            size = (features.shape[2] * teacher.stride, features.shape[3] * teacher.stride)
-        sampled = sample_pixels(
-            features, view_index, pixel, size, align_corners=self.config.align_corners
-        )
+        if self.config.align_corners:
+            sampled = sample_pixels(features, view_index, pixel, size, align_corners=True)
+        else:
+            sampled = sample_cells(self.frozen["teacher"], features, view_index, pixel)
         return F.normalize(sampled, dim=1)
 
     def select_pairs(self, batch: Batch, point_to_voxel: Tensor) -> Tensor:

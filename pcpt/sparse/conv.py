@@ -41,6 +41,8 @@ class _Conv(nn.Module):
         self.dilation = dilation
         self.weight = nn.Parameter(torch.empty(kernel_size**3, in_channels, out_channels))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        # changes the weight that is used, such as pcpt.students.adapters.LowRank
+        self.adapter: nn.Module | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -56,13 +58,14 @@ class _Conv(nn.Module):
                 f"{type(self).__name__} expects {self.in_channels} channels, "
                 f"got {features.shape[1]}"
             )
+        weight = self.weight if self.adapter is None else self.adapter(self.weight)
         if kernel_map is None:
-            out = features @ self.weight[0]
+            out = features @ weight[0]
         else:
             with_gradient = torch.is_grad_enabled()
             out = sparse_conv(
                 features,
-                self.weight,
+                weight,
                 kernel_map.neighbors,
                 kernel_map.inverse if with_gradient else None,
                 plan=kernel_map.plan,

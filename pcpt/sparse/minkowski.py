@@ -33,12 +33,12 @@ def from_minkowski_kernel(kernel: Tensor, *, hybrid: bool = False) -> Tensor:
     if size % 2 == 0:
         raise ValueError(f"hybrid kernels have an odd size, got {size}^3 taps")
     half = size // 2
-    row = {tap: index for index, tap in enumerate(_hybrid_taps(half))}
+    row = {tap: index for index, tap in enumerate(hybrid_taps(half))}
     taps = itertools.product(range(-half, half + 1), repeat=3)
     return kernel[[row[tap] for tap in taps]]
 
 
-def _hybrid_taps(half: int) -> list[tuple[int, ...]]:
+def hybrid_taps(half: int) -> list[tuple[int, ...]]:
     """The centre, then axis by axis every tap so far moved along that axis."""
     taps: list[tuple[int, ...]] = [(0, 0, 0)]
     moves = [d for d in range(-half, half + 1) if d]

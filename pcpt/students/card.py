@@ -8,6 +8,14 @@ from torch import nn
 
 _MARK = "<!-- Written by pcpt. Delete this line to keep your edits when exporting again. -->"
 
+ABOUT = "A 3D network that gives every point of a cloud a feature vector. Distances are in metres."
+USAGE = """import pcpt.students
+from pcpt.data.ply import read_ply
+
+model = pcpt.students.{student}.from_pretrained("this folder, or its hub id")
+points, colors = read_ply("room.ply")
+features = model.features_at(points, colors)  # one row for each point"""
+
 
 def keeps_edits(path: Path) -> bool:
     """Whether a card exists that somebody made his own by deleting the mark."""
@@ -18,7 +26,8 @@ def model_card(model: nn.Module, config: Mapping[str, Any], details: Mapping[str
     """Markdown with the front matter of the Hugging Face Hub.
 
     Args:
-        model: the network, for its class and size.
+        model: the network, for its class and size, and for its attributes ``about`` (a sentence),
+            ``usage`` (lines of Python) and ``tag`` (of the hub) where it is no 3D network.
         config: its configuration, by field.
         details: further rows of the table, such as method and data.
     """
@@ -28,11 +37,13 @@ def model_card(model: nn.Module, config: Mapping[str, Any], details: Mapping[str
     set_keys = {key: value for key, value in config.items() if value is not None}
     rows |= {key.replace("_", " "): _plain(value) for key, value in set_keys.items()}
     rows |= {key: _plain(value) for key, value in details.items()}
+    about, tag = getattr(model, "about", ABOUT), getattr(model, "tag", "point-cloud")
+    usage = getattr(model, "usage", USAGE.format(student=student))
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return f"""---
 library_name: pcpt
 tags:
-- point-cloud
+- {tag}
 - feature-extraction
 - self-supervised
 ---
@@ -40,19 +51,14 @@ tags:
 
 # {student}, pretrained with pcpt
 
-A 3D network that gives every point of a cloud a feature vector. Distances are in metres.
+{about}
 
 | | |
 |---|---|
 {table}
 
 ```python
-import pcpt.students
-from pcpt.data.ply import read_ply
-
-model = pcpt.students.{student}.from_pretrained("this folder, or its hub id")
-points, colors = read_ply("room.ply")
-features = model.features_at(points, colors)  # one row for each point
+{usage}
 ```
 """
 

@@ -59,6 +59,10 @@ def convert_minkowski_state_dict(
             unknown.append(full_name)
         elif new_module == "final":  # a pointwise convolution there, a linear layer here
             leaf = {"kernel": "weight"}.get(leaf, leaf)
+            if tensor.ndim == 0:
+                raise ValueError(
+                    f"{full_name} is a single number, expected (C_in, C_out) or (1, C)"
+                )
             flat = tensor.reshape(-1, tensor.shape[-1])
             converted[f"final.{leaf}"] = flat.T.contiguous() if leaf == "weight" else flat[0]
         elif leaf == "kernel":
@@ -72,6 +76,11 @@ def convert_minkowski_state_dict(
             "drop the tensors of other heads first"
         )
     return converted
+
+
+def is_res16unet_name(name: str) -> bool:
+    """Whether a tensor, by its name without prefixes, belongs to a Res16UNet."""
+    return _rename(name.rpartition(".")[0]) is not None
 
 
 def _rename(module: str) -> str | None:

@@ -106,7 +106,7 @@ class Pretrained(nn.Module):
             FileNotFoundError: no such folder or hub model, or a file of it is missing.
             ValueError: pickled, truncated or foreign weights, an unknown key, another student.
         """
-        folder = _locate(source, revision)
+        folder = locate_export(source, revision)
         config = _read_config(folder / CONFIG_FILE, cls)
         weights = folder / WEIGHTS_FILE
         if not weights.is_file():
@@ -125,7 +125,13 @@ def _write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _locate(source: str | os.PathLike[str], revision: str | None) -> Path:
+def locate_export(source: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The folder of an exported student: ``source`` itself, or where the hub's files are kept.
+
+    Raises:
+        FileNotFoundError: neither a folder nor a hub id whose files can be had.
+        ValueError: a file.
+    """
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
@@ -160,7 +166,13 @@ def _explain_missing_weights(folder: Path) -> None:
     )
 
 
-def _read_config(path: Path, cls: type[Pretrained]) -> Any:
+def read_description(path: Path) -> dict[str, Any]:
+    """What ``config.json`` of an exported student says, with its "config" unchecked.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not JSON, another library's, or of a newer format.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it an exported student?")
     try:
@@ -177,6 +189,11 @@ def _read_config(path: Path, cls: type[Pretrained]) -> Any:
             f"{path}: format_version is {version!r}, this pcpt reads 1 to {FORMAT_VERSION}; "
             "upgrade pcpt if the export is newer"
         )
+    return description
+
+
+def _read_config(path: Path, cls: type[Pretrained]) -> Any:
+    description = read_description(path)
     name = cls.Config().name
     if description.get("student") != name:
         raise ValueError(
@@ -184,6 +201,19 @@ def _read_config(path: Path, cls: type[Pretrained]) -> Any:
             "load it with the class of that student"
         )
     return build_config(description["config"], cls.Config, f"{path}: config")
+
+
+def student_name(path: Path) -> str:
+    """The registered name of the student that an exported ``config.json`` describes.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["student"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the config of an exported student: {error!r}") from error
+    return str(name)
 
 
 def build_config(values: Mapping[str, Any], config_class: type, where: str) -> Any:

@@ -1,5 +1,6 @@
 """What tasks on labelled scenes share: a student under a head, and data with labels."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +19,8 @@ class SceneTask(Method):
 
     Args:
         config: the task's own ``Config``.
-        student: network with ``voxels`` and ``forward`` (see ``SparseUNet``).
+        student: network with ``voxels`` (or ``voxels_of_scenes``) and ``forward``; see
+            ``SparseUNet``.
         data: its training split says what the classes are.
 
     Attributes:
@@ -46,6 +48,25 @@ class SceneTask(Method):
         """Joins samples into a batch."""
         return collate_scenes(samples)
 
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts, in words, for ``metrics.json``."""
+        return "whole scenes"
+
+    def export(self, batch: SceneBatch, folder: Path) -> None:
+        """Writes the prediction of a whole scene in its benchmark's format.
+
+        Raises:
+            ValueError: there is no such format for this task or these classes.
+        """
+        raise ValueError(f"{type(self).__name__} has no benchmark format to export")
+
     def voxels(self, batch: SceneBatch) -> tuple[SparseTensor, Tensor]:
-        """The student's input, and the voxel row of each point."""
+        """The student's input, and the voxel row of each point.
+
+        A student whose features depend on more than points and colours (``lifted``) makes its input
+        of the whole batch, in ``voxels_of_scenes``.
+        """
+        if hasattr(self.student, "voxels_of_scenes"):
+            return self.student.voxels_of_scenes(batch)
         return self.student.voxels(batch.points, batch.colors, batch.batch_index)

@@ -1,7 +1,9 @@
 """Semantic segmentation: a class for every point of a scene."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcpt.choices import check_minimum
+from pcpt.data.scannet_export import write_semantic
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import SceneDataConfig
 from pcpt.losses import lovasz_softmax
 from pcpt.methods.base import Output
 from pcpt.metrics.segmentation import confusion_matrix, segmentation_figures
 from pcpt.registry import register
+from pcpt.students.adapters import check_tune, hold_frozen_norms, tune_student
 from pcpt.tasks.base import SceneTask
 
 
@@ -30,57 +34,17 @@ class Prediction(NamedTuple):
     point_to_voxel: Tensor
 
 
-@register("tasks", "segmentation")
-class Segmentation(SceneTask):
-    """A linear layer on the student's last features, trained together with it on voxels' labels.
+class PointClassifier(SceneTask, ABC):
+    """Base of tasks that give every point a class. Subclasses implement ``predict``."""
 
-    The paper's fine-tuning (arXiv 2104.04687) is cross-entropy alone; ``lovasz`` adds the loss that
-    later work combines with it.
-    """
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts."""
+        return "IoU on points and on voxels of whole scenes, one pass"
 
-    @dataclass
-    class Config:
-        """Keys of the ``task`` section.
-
-        Attributes:
-            lovasz: weight of the Lovasz-Softmax loss beside the cross-entropy's 1.
-            label_smoothing: of the cross-entropy.
-            dropout: on the features before the head.
-        """
-
-        name: str = "segmentation"
-        lovasz: float = 0.0
-        label_smoothing: float = 0.0
-        dropout: float = 0.0
-
-        def __post_init__(self) -> None:
-            for key in ("lovasz", "label_smoothing", "dropout"):
-                check_minimum(f"task.{key}", getattr(self, key), 0)
-
-    def __init__(self, config: Config, student: Any, data: SceneDataConfig) -> None:
-        super().__init__(config, student, data)
-        self.head = nn.Linear(student.feature_channels, len(self.label_set))
-
+    @abstractmethod
     def predict(self, batch: SceneBatch) -> Prediction:
         """Class scores of every voxel, and where points find theirs."""
-        voxels, point_to_voxel = self.voxels(batch)
-        features = self.student(voxels).features
-        features = F.dropout(features, self.config.dropout, self.training)
-        return Prediction(self.head(features), point_to_voxel)
-
-    def forward(self, batch: SceneBatch) -> Output:
-        """Loss on voxels that hold labelled points; zero where a batch has none."""
-        logits, point_to_voxel = self.predict(batch)
-        target = voxel_labels(point_to_voxel, batch.semantic, len(logits), len(self.label_set))
-        labelled = target >= 0
-        logits, target = logits[labelled].float(), target[labelled]
-        loss = logits.sum() * 0
-        if len(target):
-            loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
-            if self.config.lovasz > 0:
-                loss = loss + self.config.lovasz * lovasz_softmax(logits.softmax(1), target)
-        accuracy = (logits.argmax(1) == target).float().sum() / max(1, len(target))
-        return Output(loss, {"accuracy": accuracy, "num_voxels": float(len(target))})
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[SceneBatch]) -> dict[str, Any]:
@@ -106,6 +70,79 @@ class Segmentation(SceneTask):
             of_kind = segmentation_figures(confusion, self.label_set.names)
             figures |= {f"{name}/{key}": value for key, value in of_kind.items()}
         return figures | {"points/confusion": on_points.tolist()}
+
+    @torch.no_grad()
+    def export(self, batch: SceneBatch, folder: Path) -> None:
+        """Writes the class of every point as ``folder/NAME.txt``, see ``write_semantic``."""
+        logits, point_to_voxel = self.predict(batch)
+        write_semantic(folder, batch.names[0], logits.argmax(1)[point_to_voxel], self.label_set)
+
+
+@register("tasks", "segmentation")
+class Segmentation(PointClassifier):
+    """A linear layer on the student's last features, trained together with it on voxels' labels.
+
+    The paper's fine-tuning (arXiv 2104.04687) is cross-entropy alone; ``lovasz`` adds the loss that
+    later work combines with it.
+    """
+
+    @dataclass
+    class Config:
+        """Keys of the ``task`` section.
+
+        Attributes:
+            lovasz: weight of the Lovasz-Softmax loss beside the cross-entropy's 1.
+            label_smoothing: of the cross-entropy.
+            dropout: on the features before the head.
+            tune: what of the student is trained: all; head, nothing; last:N, the last N decoder
+                stages; bias_and_norm; or lora, low-rank additions to its convolutions. What is not
+                trained is frozen, statistics of its norms included.
+            lora_rank: of these additions.
+        """
+
+        name: str = "segmentation"
+        lovasz: float = 0.0
+        label_smoothing: float = 0.0
+        dropout: float = 0.0
+        tune: str = "all"
+        lora_rank: int = 8
+
+        def __post_init__(self) -> None:
+            for key in ("lovasz", "label_smoothing", "dropout"):
+                check_minimum(f"task.{key}", getattr(self, key), 0)
+            check_tune(self.tune, self.lora_rank)
+
+    def __init__(self, config: Config, student: Any, data: SceneDataConfig) -> None:
+        super().__init__(config, student, data)
+        tune_student(student, config.tune, config.lora_rank)
+        self.head = nn.Linear(student.feature_channels, len(self.label_set))
+
+    def train(self, mode: bool = True) -> "Segmentation":
+        """As ``nn.Module.train``, but norms that are not trained stay in eval mode."""
+        super().train(mode)
+        hold_frozen_norms(self.student)
+        return self
+
+    def predict(self, batch: SceneBatch) -> Prediction:
+        """Class scores of every voxel, and where points find theirs."""
+        voxels, point_to_voxel = self.voxels(batch)
+        features = self.student(voxels).features
+        features = F.dropout(features, self.config.dropout, self.training)
+        return Prediction(self.head(features), point_to_voxel)
+
+    def forward(self, batch: SceneBatch) -> Output:
+        """Loss on voxels that hold labelled points; zero where a batch has none."""
+        logits, point_to_voxel = self.predict(batch)
+        target = voxel_labels(point_to_voxel, batch.semantic, len(logits), len(self.label_set))
+        labelled = target >= 0
+        logits, target = logits[labelled].float(), target[labelled]
+        loss = logits.sum() * 0
+        if len(target):
+            loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
+            if self.config.lovasz > 0:
+                loss = loss + self.config.lovasz * lovasz_softmax(logits.softmax(1), target)
+        accuracy = (logits.argmax(1) == target).float().sum() / max(1, len(target))
+        return Output(loss, {"accuracy": accuracy, "num_voxels": float(len(target))})
 
 
 def voxel_labels(

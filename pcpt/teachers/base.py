@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from pcpt.ops import sample_pixels
 
 RANDOM = "random"  # the value of ``weights`` that asks for the untrained control
 
@@ -141,6 +144,25 @@ def fold_batch_norm(module: nn.Module) -> None:
         else:
             fold_batch_norm(child)
         previous = child
+
+
+def sample_cells(teacher: Any, features: Tensor, view_index: Tensor, pixel: Tensor) -> Tensor:
+    """Features at image pixels, interpolated between cells where the teacher says that they lie.
+
+    Args:
+        teacher: anything with the ``stride`` and ``offset`` of a ``Teacher``.
+        features: (V, C, h, w), its map, or one of the same cells.
+        view_index: (M,) int64.
+        pixel: (M, 2), (u, v) in the image that the teacher was given.
+
+    Returns:
+        (M, C), differentiable in ``features``.
+    """
+    # bilinear upsampling puts cell 0 at (stride - 1) / 2; this teacher's lies at its offset
+    pixel = pixel - (teacher.offset - (teacher.stride - 1) / 2)
+    # and padding may give it more cells than the image has strides
+    size = (features.shape[2] * teacher.stride, features.shape[3] * teacher.stride)
+    return sample_pixels(features, view_index, pixel, size)
 
 
 class Normalize(nn.Module):

@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -83,6 +84,53 @@ class Block(nn.Module):
         return x + input if self.has_residual else x
 
 
+class Lite0Layers(nn.Module):
+    """The network without its classifier: raw images in, the output of every stage out. Weights are
+    random until ``load``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalize = Normalize((127 / 255,) * 3, (128 / 255,) * 3)
+        self._conv_stem = SameConv2d(3, 32, 3, 2, 1)
+        self._bn0 = nn.BatchNorm2d(32, eps=1e-3)
+        self._blocks = nn.ModuleList(
+            Block(before if i == 0 else after, after, kernel, stride if i == 0 else 1, expand)
+            for repeats, kernel, stride, expand, before, after in STAGES
+            for i in range(repeats)
+        )
+
+    def load(self, weights: str) -> None:
+        """Takes the weights of all stages from a state dict; "" is the pip package's.
+
+        Raises:
+            FileNotFoundError: weights that are not there.
+            ValueError: a file that is no state dict of this network.
+        """
+        path = Path(weights).expanduser() if weights else packaged_weights()
+        state = {
+            key: value for key, value in read_state_dict(path).items() if not key.startswith(HEAD)
+        }
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not hold EfficientNet-Lite0: {error}") from None
+
+    def keep_stages(self, last: int) -> None:
+        """Drops the stages after the ``last``."""
+        self._blocks = self._blocks[: sum(stage[0] for stage in STAGES[:last])]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) RGB in [0, 255] -> the map of each stage, (B, C, ceil(H / stride), ...)."""
+        x = F.relu6(self._bn0(self._conv_stem(self.normalize(images))), inplace=True)
+        ends = list(accumulate(stage[0] for stage in STAGES))
+        maps = []
+        for number, block in enumerate(self._blocks, 1):
+            x = block(x)
+            if number in ends:
+                maps.append(x)
+        return maps
+
+
 @register("teachers", "lite0")
 class Lite0(Teacher):
     """EfficientNet-Lite0 up to one of its stages."""
@@ -112,39 +160,20 @@ class Lite0(Teacher):
             raise ValueError(f"teacher lite0: stage is {config.stage}; choose one of 3 to 7")
         self.channels = STAGES[config.stage - 1][5]
         self.stride = STRIDES[config.stage - 1]
-        self.normalize = Normalize((127 / 255,) * 3, (128 / 255,) * 3)
         with seeded(config.seed):
-            self._conv_stem = SameConv2d(3, 32, 3, 2, 1)
-            self._bn0 = nn.BatchNorm2d(32, eps=1e-3)
-            self._blocks = nn.ModuleList(
-                Block(before if i == 0 else after, after, kernel, stride if i == 0 else 1, expand)
-                for repeats, kernel, stride, expand, before, after in STAGES
-                for i in range(repeats)
-            )
+            self.layers = Lite0Layers()
         if config.weights == RANDOM:
             self.needs_calibration = True
             self.offset = float(self.stride - 1)
         else:
-            self._load(Path(config.weights).expanduser() if config.weights else packaged_weights())
+            self.layers.load(config.weights)
             self.offset = TRAINED_OFFSETS[config.stage]
-        self._blocks = self._blocks[: sum(stage[0] for stage in STAGES[: config.stage])]
+        self.layers.keep_stages(config.stage)
         self.freeze()
-
-    def _load(self, path: Path) -> None:
-        state = {
-            key: value for key, value in read_state_dict(path).items() if not key.startswith(HEAD)
-        }
-        try:
-            self.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{path} does not hold EfficientNet-Lite0: {error}") from None
 
     def features(self, images: Tensor) -> Tensor:
         """See ``Teacher.features``."""
-        x = F.relu6(self._bn0(self._conv_stem(self.normalize(images))), inplace=True)
-        for block in self._blocks:
-            x = block(x)
-        return x
+        return self.layers(images)[-1]
 
 
 def packaged_weights() -> Path:

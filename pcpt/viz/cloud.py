@@ -1,6 +1,7 @@
 """Pictures of point clouds: z-buffered splats, shaded to show depth, seen from a good place."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -193,18 +194,46 @@ def render_cloud(
     Raises:
         ValueError: if points and colours disagree.
     """
-    colors = color_bytes(colors).cpu()
-    if len(colors) != len(points):
-        raise ValueError(f"{len(colors)} colors for {len(points)} points, expected as many")
+    (picture,) = render_colorings(
+        points,
+        [colors],
+        camera,
+        point_size=point_size,
+        background=background,
+        shading=shading,
+        supersample=supersample,
+    )
+    return picture
+
+
+def render_colorings(
+    points: Tensor,
+    colorings: Sequence[Tensor],
+    camera: Camera,
+    *,
+    point_size: float | Tensor | None = None,
+    background: tuple[int, int, int] = BACKGROUND,
+    shading: float = 0.5,
+    supersample: int = 2,
+) -> list[Tensor]:
+    """Pictures of a cloud in several sets of colours, from one look at it; see ``render_cloud``."""
+    colorings = [color_bytes(colors).cpu() for colors in colorings]
+    for colors in colorings:
+        if len(colors) != len(points):
+            raise ValueError(f"{len(colors)} colors for {len(points)} points, expected as many")
     fine = camera.resized(camera.height * supersample, camera.width * supersample)
     size = disc_sizes(points) if point_size is None else point_size
     point_index, depth = splat(points, fine, size, max_radius=6 * supersample)
     hit = point_index >= 0
     light = _eye_dome(depth, hit, supersample) ** shading
-    picture = torch.tensor(background, dtype=torch.float32).repeat(*hit.shape, 1)
-    picture[hit] = colors[point_index[hit]].float() * light[hit][:, None]
-    averaged = F.avg_pool2d(picture.permute(2, 0, 1)[None], supersample)[0]
-    return averaged.round().clamp(0, 255).to(torch.uint8)
+    ground = torch.tensor(background, dtype=torch.float32)
+    pictures = []
+    for colors in colorings:
+        picture = ground.repeat(*hit.shape, 1)
+        picture[hit] = colors[point_index[hit]].float() * light[hit][:, None]
+        averaged = F.avg_pool2d(picture.permute(2, 0, 1)[None], supersample)[0]
+        pictures.append(averaged.round().clamp(0, 255).to(torch.uint8))
+    return pictures
 
 
 def disc_sizes(points: Tensor) -> Tensor:

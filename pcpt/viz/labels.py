@@ -2,6 +2,7 @@
 
 import colorsys
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from pcpt.viz.picture import (
     stacked,
     unit_color,
 )
-from pcpt.viz.scan import overlook
+from pcpt.viz.room_view import below_ceiling, room_camera
 
 UNLABELLED = (70, 74, 84)  # of the background's hue: there, but nothing to look at
 _DPI = 100
@@ -29,14 +30,19 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 def semantic_colors(scene: Scene, label_set: LabelSet) -> Tensor:
     """(N, 3) uint8: the label set's colour of every point's class, dark where it has none."""
-    table = label_set.color_table()
-    table[-1] = UNLABELLED
     if len(scene.semantic) and int(scene.semantic.max()) >= len(label_set):
         raise ValueError(
             f"scene {scene.name} has label {int(scene.semantic.max())}, but set {label_set.name} "
             f"only {len(label_set)} classes"
         )
-    return torch.from_numpy(table)[scene.semantic]
+    return class_colors(scene.semantic, label_set)
+
+
+def class_colors(labels: Tensor, label_set: LabelSet) -> Tensor:
+    """(N, 3) uint8 colours of (N,) classes, -1 is none and dark."""
+    table = label_set.color_table()
+    table[-1] = UNLABELLED
+    return torch.from_numpy(table)[labels]
 
 
 def instance_colors(instances: Tensor) -> Tensor:
@@ -61,12 +67,9 @@ def label_picture(scene: Scene, label_set: LabelSet, *, height: int = 520) -> Te
     if len(scene.points) == 0:
         raise ValueError(f"scene {scene.name} has no points to draw")
     up = scene.up if scene.up is not None else torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    level = scene.points.double() @ up
-    floor = float(level.sort().values[int(0.01 * (len(level) - 1))])
-    shown = level < floor + 2.2
+    shown = below_ceiling(scene.points, up)
     points = scene.points[shown]
-    corner = torch.tensor([0.8, 0.6, 0.35], dtype=torch.float64)  # along no wall
-    camera = overlook(points, up, toward=corner, height=height, width=round(1.2 * height))
+    camera = room_camera(points, up, height=height)
     views = {}
     if scene.colors is not None:
         views["colour"] = scene.colors[shown]
@@ -89,14 +92,21 @@ def legend(scene: Scene, label_set: LabelSet, width: int) -> Tensor:
     ]
     if counts[0]:
         entries.append((UNLABELLED, f"no label  {100 * int(counts[0]) / total:.1f}%"))
+    return legend_bar(entries, width)
+
+
+def legend_bar(entries: Sequence[tuple[tuple[int, int, int], str]], width: int) -> Tensor:
+    """Colours with their meaning, in as many rows as the width asks for; (3, H, width) uint8."""
     columns = max(1, width // 210)
-    rows = -(-len(entries) // columns)
+    rows = max(1, -(-len(entries) // columns))
     height = 26 * rows + 20
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     figure.patch.set_facecolor(unit_color(BACKGROUND))
-    figure.legend(
+    shown = figure.legend(
         handles=[Patch(color=unit_color(color), label=text) for color, text in entries],
         loc="center", ncol=columns, frameon=False, fontsize=10, handlelength=1.2,
         labelcolor=unit_color(FOREGROUND),
     )  # fmt: skip
+    for text in shown.get_texts():
+        text.set_parse_math(False)  # a class may be called $x$
     return drawn(figure)

@@ -19,6 +19,7 @@ from pcpt.viz.maps import map_rows, upsample_map
 from pcpt.viz.pca import pca_colors
 from pcpt.viz.picture import grid
 from pcpt.viz.report import Figure
+from pcpt.viz.scene_result import SceneResult
 from pcpt.viz.similarity import similarity_picture, similarity_to
 
 HEIGHT = 400
@@ -85,6 +86,15 @@ def write_feature_clouds(folder: Path, method: Any, batch: Batch) -> Path:
     (colors,) = pca_colors(look(method, batch).decoder)
     write_ply(path, batch.world.cpu().numpy(), colors.numpy())
     return path
+
+
+def frame_result(method: Any, batch: Batch, up: Tensor) -> SceneResult:
+    """The frame's cloud with the student's features, for the viewer; ``up`` is against gravity."""
+    features = look(method, batch).decoder
+    world, colors = batch.world.cpu(), batch.colors.cpu().clamp(0, 1)
+    return SceneResult(
+        batch.names[0], world, colors, features=features, up=up.double().cpu() / up.double().norm()
+    )
 
 
 def _correspondences(batch: Batch, view: Camera) -> Figure:

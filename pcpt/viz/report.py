@@ -57,6 +57,7 @@ class Report:
         title: of the page.
         summary: a sentence or two below it.
         facts: short figures for the head of the page, value by name.
+        links: to pages beside this one, relative address by text.
         parts: tables and figures, in reading order.
         config: the run's configuration as text; folded in at the end.
     """
@@ -64,6 +65,7 @@ class Report:
     title: str
     summary: str = ""
     facts: Mapping[str, Cell] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     parts: Sequence[Table | Figure] = ()
     config: str = ""
 
@@ -90,6 +92,10 @@ def report_html(report: Report) -> str:
         body.append(f"<p>{html.escape(report.summary)}</p>")
     if facts:
         body.append(f"<dl>{facts}</dl>")
+    body += [
+        f'<a class="link" href="{html.escape(address, quote=True)}">{html.escape(text)}</a>'
+        for text, address in report.links.items()
+    ]
     body.append("</header>")
     body += [_table(p) if isinstance(p, Table) else _figure(p) for p in report.parts]
     if report.config:
@@ -185,6 +191,9 @@ header p { margin: 0; max-width: 46rem; color: var(--soft); }
 dl { display: flex; flex-wrap: wrap; gap: .6rem 2.2rem; margin: 1.3rem 0 0; }
 dt { color: var(--soft); font-size: .78rem; }
 dd { margin: 0; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.link { display: inline-block; margin: 1.3rem .6rem 0 0; padding: .5rem 1rem; border-radius: 10px;
+  background: var(--accent); color: var(--card); font-weight: 600; text-decoration: none; }
+.link:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 section { margin-top: 1.5rem; padding: clamp(.8rem, 2.5vw, 1.5rem); background: var(--card);
   border: 1px solid var(--line); border-radius: 14px; }
 figure { margin: 0; }

@@ -96,20 +96,20 @@ def camera_path(
     eyes = poses[:, :3, 3].double()
     shown = _open_room(points, poses, up)
     below, tints = points[shown], colors[shown]
-    _, along = _level_axes(torch.cat((below[:: max(1, len(below) // 50_000)], eyes)), up)
+    _, along = level_axes(torch.cat((below[:: max(1, len(below) // 50_000)], eyes)), up)
     views = []
     for title, cloud, tint, direction, top in (
         ("from above", below, tints, up, along),
         ("from the side", points, colors, -along, up),
     ):
-        camera = _far_camera(torch.cat((cloud.double(), eyes)), direction, top, height)
+        camera = far_camera(torch.cat((cloud.double(), eyes)), direction, top, height)
         array = to_array(render_cloud(cloud, _dimmed(tint), camera))
         _draw_path(array, camera, poses.double())
         views.append((title, from_array(array)))
     return side_by_side([view for _, view in views], [title for title, _ in views], height=height)
 
 
-def _level_axes(points: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+def level_axes(points: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Horizontal directions along and across which the points spread the most and the least."""
     level = points.double() - (points.double() @ up)[:, None] * up
     level = level - level.mean(0)
@@ -119,7 +119,7 @@ def _level_axes(points: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     return across, torch.linalg.cross(up, across)
 
 
-def _far_camera(points: Tensor, direction: Tensor, top: Tensor, height: int) -> Camera:
+def far_camera(points: Tensor, direction: Tensor, top: Tensor, height: int) -> Camera:
     """A camera so far away along ``direction`` that perspective hardly shows, framing all points
     but strays."""
     ordered = points.sort(dim=0).values
@@ -195,7 +195,7 @@ def overlook(points: Tensor, up: Tensor, *, toward: Tensor, height: int, width: 
     center, reach = (low + high) / 2, max(float((high - low).norm()), 0.1)
     level = toward.double() - (toward.double() @ up) * up
     if float(level.norm()) < 1e-3:
-        level, _ = _level_axes(points[:: max(1, len(points) // 50_000)], up)
+        level, _ = level_axes(points[:: max(1, len(points) // 50_000)], up)
     level = level / level.norm()
     right = torch.linalg.cross(level, up)
     eye = center + reach * (0.95 * up - 0.95 * level + 0.3 * right)

@@ -57,7 +57,7 @@ def test_calibration_is_the_mean_over_batches() -> None:
     split.freeze = joined.freeze = lambda: None  # keep batch norm readable
     split.calibrate(BATCHES)
     joined.calibrate([torch.cat(BATCHES)])
-    torch.testing.assert_close(split._bn0.running_mean, joined._bn0.running_mean)
+    torch.testing.assert_close(split.layers._bn0.running_mean, joined.layers._bn0.running_mean)
 
 
 def test_options_reach_the_family() -> None:

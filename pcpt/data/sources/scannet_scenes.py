@@ -10,14 +10,13 @@ from pcpt.choices import check_choice
 from pcpt.data.label_set import LabelSet
 from pcpt.data.scan_list import read_scan_list
 from pcpt.data.scannet_classes import ID_COLUMNS, LABEL_SETS
-from pcpt.data.scannet_labels import read_label_map
+from pcpt.data.scannet_labels import find_label_table, read_label_map
 from pcpt.data.scannet_scene import ScanNetFiles, read_scannet_scene
 from pcpt.data.scene import Scene, SceneSet
 from pcpt.registry import register
 
 logger = logging.getLogger(__name__)
 
-LABEL_TABLE = "scannetv2-labels.combined.tsv"
 LABELS_FROM = ("aggregation", "labels_ply", "none")
 SPLITS = ("train", "val", "test", "")
 
@@ -85,7 +84,8 @@ class ScanNetScenes:
         names = self._names(root)
         label_map = None
         if config.labels_from == "aggregation":
-            label_map = read_label_map(self._label_table(root), ID_COLUMNS[config.label_set])
+            table = find_label_table("scannet_scenes", root, config.label_map)
+            label_map = read_label_map(table, ID_COLUMNS[config.label_set])
         return ScanNetSceneSet(root, names, config, label_map)
 
     def _names(self, root: Path) -> list[str]:
@@ -108,17 +108,6 @@ class ScanNetScenes:
             )
         return names
 
-    def _label_table(self, root: Path) -> Path:
-        if self.config.label_map:
-            return Path(self.config.label_map).expanduser()
-        for folder in (root, root.resolve().parent):
-            if (folder / LABEL_TABLE).is_file():
-                return folder / LABEL_TABLE
-        raise FileNotFoundError(
-            f"scannet_scenes: {LABEL_TABLE} is neither in {root} nor one folder up; download it "
-            "with ScanNet (--label_map) and set label_map to its path"
-        )
-
 
 class ScanNetSceneSet(SceneSet):
     """What ``ScanNetScenes`` opens.
@@ -140,6 +129,9 @@ class ScanNetSceneSet(SceneSet):
         self.unknown_labels: Counter[str] = Counter()
         self._root, self._config, self._label_map = root, config, label_map
         self._counted: set[str] = set()
+
+    def folder_of(self, name: str) -> Path | None:
+        return self._root / name
 
     def load(self, name: str) -> Scene:
         if name not in self.names:

@@ -39,6 +39,7 @@ class SensScan(Scan):
         self.name = path.stem
         self.names = every_nth([str(index) for index in range(len(self.reader))], every)
         self.up = direction(list(up), path)
+        self.folder = path.parent
         self._rig = _rig(self.reader, depth_scale)
 
     def load(self, name: str) -> Frame:

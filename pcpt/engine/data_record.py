@@ -1,0 +1,190 @@
+"""What scans weights have seen, handed on from run to run: ``data.json`` in runs and exports.
+
+A run's record names its own scans and everything that its first weights and its teacher had seen
+before, so that a leak shows however many steps it is away.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from pcpt.config import RunConfig
+from pcpt.data.json_object import JsonObject, read_json
+from pcpt.data.scan_identity import identities_hash, scan_identity
+
+FILE = "data.json"
+FORMAT_VERSION = 1
+TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Scans that weights were trained on, at one stage of their making.
+
+    Attributes:
+        through: the way from there to here, such as "training", "init: training" or
+            "init: teacher: training".
+        source: name of the data source.
+        scans: identities, see ``pcpt.data.scan_identity``.
+    """
+
+    through: str
+    source: str
+    scans: tuple[str, ...]
+
+    def handed_on(self, through: str) -> "Seen":
+        """The same, one stage later."""
+        return Seen(f"{through}: {self.through}", self.source, self.scans)
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What weights have seen.
+
+    Attributes:
+        seen: stages; this run's own comes first.
+        unknown: weights whose data nobody recorded.
+    """
+
+    seen: tuple[Seen, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def own(self) -> "DataRecord":
+        """The run's own training data."""
+        return DataRecord(tuple(s for s in self.seen if s.through == TRAINING))
+
+    def before(self) -> "DataRecord":
+        """All that came before the run's own training."""
+        return DataRecord(tuple(s for s in self.seen if s.through != TRAINING), self.unknown)
+
+    @property
+    def scans(self) -> list[str]:
+        """All identities, sorted."""
+        return sorted({scan for seen in self.seen for scan in seen.scans})
+
+    def hash(self) -> str:
+        """sha256 over all identities; empty where there are none."""
+        return identities_hash(self.scans) if self.seen else ""
+
+    def handed_on(self, through: str) -> "DataRecord":
+        """The same, one stage later."""
+        return DataRecord(tuple(seen.handed_on(through) for seen in self.seen), self.unknown)
+
+    def __add__(self, other: "DataRecord") -> "DataRecord":
+        return DataRecord(self.seen + other.seen, self.unknown + other.unknown)
+
+    def write(self, folder: Path) -> None:
+        """Writes ``data.json``, whole or not at all."""
+        tree = {
+            "format_version": FORMAT_VERSION,
+            "seen": [
+                {**asdict(seen), "scans": list(seen.scans), "hash": identities_hash(seen.scans)}
+                for seen in self.seen
+            ],
+            "unknown": list(self.unknown),
+        }
+        partial = folder / f"{FILE}.partial"
+        partial.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, folder / FILE)
+
+
+def read_record(folder: Path) -> DataRecord | None:
+    """The record in a folder; None where there is none.
+
+    Raises:
+        ValueError: a file that cannot be used; names it and the key.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    tree = JsonObject(read_json(path), path, "")
+    version = tree.whole("format_version")
+    if version > FORMAT_VERSION:
+        raise tree.error("format_version", version, f"at most {FORMAT_VERSION}; upgrade pcpt")
+    stages = tree.get("seen")
+    if not isinstance(stages, list):
+        raise tree.error("seen", stages, "a list of objects")
+    found = [JsonObject(stage, path, f"seen[{i}]") for i, stage in enumerate(stages)]
+    return DataRecord(
+        tuple(
+            Seen(stage.text("through"), str(stage.get("source")), _texts(stage, "scans"))
+            for stage in found
+        ),
+        _texts(tree, "unknown"),
+    )
+
+
+def _texts(tree: JsonObject, key: str) -> tuple[str, ...]:
+    values = tree.get(key)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise tree.error(key, values, "a list of texts")
+    return tuple(values)
+
+
+def scan_identities(dataset: Any) -> list[str]:
+    """The scans that a dataset reads, in its order; none of one that does not tell.
+
+    Args:
+        dataset: whose method ``scan_folders`` gives the folder, or None, of each scan by name.
+    """
+    folders: Mapping[str, Path | None] = getattr(dataset, "scan_folders", dict)()
+    return [scan_identity(name, folder) for name, folder in folders.items()]
+
+
+def record_of(config: RunConfig, dataset: Any) -> DataRecord:
+    """What the weights of a run will have seen: its own training data, that of the weights it
+    starts from, and that of every network its config names, such as a teacher trained on scans.
+
+    Args:
+        config: of the run.
+        dataset: its training samples.
+
+    Raises:
+        ValueError: a damaged ``data.json`` on the way.
+    """
+    source = str(getattr(getattr(config.data, "source", None), "name", ""))
+    record = DataRecord((Seen(TRAINING, source, tuple(scan_identities(dataset))),))
+    if config.init:
+        record += _record_at(config.init, "init", needed=True)
+    for section in ("teacher", "student", "method", "task"):
+        for text in _texts_in(getattr(config, section)):
+            record += _record_at(text, section, needed=False)
+    return record
+
+
+def _record_at(path: str, through: str, needed: bool) -> DataRecord:
+    """The record of weights at a path: of a folder, or beside a file of weights or above it."""
+    place = Path(path).expanduser()
+    for folder in (place, place.parent, place.parent.parent) if place.is_file() else (place,):
+        found = read_record(folder)
+        if found is not None:
+            return found.handed_on(through)
+    return DataRecord(unknown=(f"{through} {place.name}",) if needed else ())
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Every text among a section's values that may be a path."""
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _texts_in(asdict(value))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts_in(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _texts_in(item)
+
+
+def hand_on(source: Path, folder: Path) -> None:
+    """Copies the record of a run, if it has one, into the folder its weights are exported to."""
+    run = source if source.is_dir() else source.parent.parent
+    record = read_record(run)
+    if record is not None:
+        record.write(folder)
+    else:
+        (folder / FILE).unlink(missing_ok=True)  # it would be that of other weights

@@ -1,0 +1,136 @@
+"""What a figure must come with, so that it can be trusted and repeated: the part of
+``metrics.json`` of a task's run beside its figures."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pcpt.config import RunConfig, to_tree
+from pcpt.data.limited import labelled_hash
+from pcpt.data.scan_identity import find_overlap, identities_hash
+from pcpt.engine.data_record import DataRecord, read_record
+from pcpt.engine.folder import environment
+
+# How serious a verdict on leaks is; the worst one counts.
+_VERDICTS = ("no", "unknown", "possible", "yes")
+
+
+def provenance(
+    config: RunConfig, folder: Path, split: str, scored: Sequence[str], labelled: Sequence[str]
+) -> dict[str, Any]:
+    """Everything but the figures.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        split: that it is scored on.
+        scored: identities of the scans of that split, see ``pcpt.data.scan_identity``.
+        labelled: names of the scenes whose labels it was trained on.
+
+    Returns:
+        ``task``, ``protocol``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their
+        number), ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind,
+        hash of the weights), ``pretraining`` (see ``pretraining``), ``voxel_size``, ``seed``, ``commit``,
+        ``environment`` and ``config``.
+    """
+    record = read_record(folder) or DataRecord(unknown=("no data.json in the run folder",))
+    facts = environment()
+    return {
+        "task": config.task.name,
+        "protocol": protocol(config.task.name),
+        "probe": _probe(config),
+        "split": split,
+        "split_hash": identities_hash(scored),
+        "split_scans": len(scored),
+        "labelled": _labelled(config, labelled),
+        "labelled_hash": _labelled_hash(config, labelled),
+        "init": _init(folder),
+        "pretraining": pretraining(record, split, scored),
+        "voxel_size": getattr(config.student, "voxel_size", None),
+        "seed": config.seed,
+        "commit": facts["git_commit"],
+        "environment": {key: facts[key] for key in ("pcpt", "python", "torch", "cpu", "threads")},
+        "config": to_tree(config),
+    }
+
+
+def protocol(task: str) -> str:
+    """In words what the figures of a task are of."""
+    known = {
+        "detection": "AP of whole, unchanged scenes, all boxes of a class ranked together",
+        "segmentation": "IoU on points (points/) and voxels (voxels/) of whole, unchanged scenes, "
+        "each voxel's class going to all its points; one pass, nothing averaged",
+    }
+    probe = known["segmentation"] + "; the network frozen"
+    return known.get(task, probe if task.endswith("probe") else "whole, unchanged scenes")
+
+
+def _probe(config: RunConfig) -> str:
+    """ "last" or "all" for a linear probe and the like, "full" where the network is trained too."""
+    if not config.task.name.endswith("probe"):
+        return "full"
+    return str(getattr(config.task, "levels", "last"))
+
+
+def _labelled(config: RunConfig, names: Sequence[str]) -> dict[str, Any]:
+    """How much was labelled: scenes, points of each (0 for all), and the seed that drew them."""
+    limit = getattr(config.data, "limit", None)
+    return {
+        "scenes": len(names),
+        "points": getattr(limit, "points", 0),
+        "seed": getattr(limit, "seed", 0),
+    }
+
+
+def _labelled_hash(config: RunConfig, names: Sequence[str]) -> str:
+    limit = getattr(config.data, "limit", None)
+    return identities_hash(names)[:16] if limit is None else labelled_hash(names, limit)
+
+
+def _init(folder: Path) -> dict[str, Any] | None:
+    """Where the first weights came from, as ``init.json`` tells; None for random ones."""
+    path = folder / "init.json"
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    report = json.loads(content)
+    known = {key: report[key] for key in ("source", "kind", "sha256", "origin") if key in report}
+    return {"source": Path(str(known.pop("source", ""))).name, **known} | {
+        "report_hash": hashlib.sha256(content).hexdigest()[:16]
+    }
+
+
+def pretraining(record: DataRecord, split: str, scored: Sequence[str]) -> dict[str, Any]:
+    """What the weights had seen before, and whether that was what they are scored on.
+
+    Args:
+        record: of the run.
+        split: that it is scored on.
+        scored: identities of its scans.
+
+    Returns:
+        ``hash`` over the scans of all stages before this run, ``stages``, ``unknown``, ``overlap``
+        ("no", "possible", "yes", or "unknown" where nobody recorded the data of some weights) and
+        ``overlapping``, the scans concerned. Labels that the run itself was trained on count too,
+        unless it is the training split that it is scored on.
+    """
+    before = record.before()
+    overlap = find_overlap(before.scans, scored)
+    found = [overlap.verdict, "unknown" if before.unknown else "no"]
+    scans = list(overlap.scans)
+    if split != "train":
+        own = find_overlap(record.own().scans, scored)
+        found.append(own.verdict)
+        scans += own.scans
+    return {
+        "hash": before.hash(),
+        "stages": [
+            {"through": s.through, "source": s.source, "num_scans": len(s.scans)}
+            for s in before.seen
+        ],
+        "unknown": list(before.unknown),
+        "overlap": max(found, key=_VERDICTS.index),
+        "overlapping": sorted(set(scans)),
+    }
