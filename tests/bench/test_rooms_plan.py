@@ -4,7 +4,7 @@ import pytest
 
 from pcpt.bench.plan import Plan, fill
 from pcpt.bench.plans import all_plans, get_plan
-from pcpt.bench.plans.rooms import SEEDS, rooms_plan
+from pcpt.bench.plans.rooms import SEEDS, TUNED, rooms_plan
 from pcpt.config import load_config, to_tree
 from tests.conftest import REPOSITORY
 
@@ -61,7 +61,7 @@ def test_every_cell_is_scored_on_test_and_every_choice_on_val(plan: Plan) -> Non
         for choice in cell.choices:
             for names in choice.cells.values():
                 assert all(plan.by_name[name].column in plan.tuning for name in names)
-                assert all(plan.by_name[name].row == cell.row for name in names)
+                assert all(plan.by_name[name].row == TUNED[cell.row] for name in names)
                 assert all(plan.by_name[name].seed not in SEEDS for name in names)
 
 
