@@ -32,7 +32,7 @@ def provenance(
     Returns:
         ``task``, ``protocol``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their
         number), ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind,
-        hash of the weights), ``pretraining`` (see ``pretraining``), ``voxel_size``, ``seed``, ``commit``,
+        hash of the weights), ``pretraining`` (see there), ``voxel_size``, ``seed``, ``commit``,
         ``environment`` and ``config``.
     """
     record = read_record(folder) or DataRecord(unknown=("no data.json in the run folder",))

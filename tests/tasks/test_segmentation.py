@@ -54,7 +54,7 @@ def test_it_learns_what_a_colour_tells(tmp_path: Path) -> None:
     assert record["figures"]["voxels/miou"] > 0.6
     assert record["split"] == "val" and record["figures"]["num_scenes"] == 2
     assert cli.main(["test", str(tmp_path / "run"), "--split", "train"]) == 0
-    with pytest.raises(ValueError, match="data.splits names no 'test'"):
+    with pytest.raises(ValueError, match=r"data\.splits names no 'test'"):
         evaluate_task(tmp_path / "run", split="test")
 
 
