@@ -208,7 +208,7 @@ def _names(file: io.BytesIO | mmap.mmap, size: int, path: Path) -> set[str]:
                 "refused, since they could run code when loaded"
             )
         if opcode == "GLOBAL":
-            name = argument.replace(" ", ".")
+            name = str(argument).replace(" ", ".")
             name = re.sub(r"^__builtin__\.", "builtins.", name)  # as protocol 2 spells it
             names.add("builtins.int" if name == "builtins.long" else name)
         if opcode == "BINPERSID":
