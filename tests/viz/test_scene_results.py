@@ -101,9 +101,9 @@ def test_boxes_are_drawn_where_they_are() -> None:
     dashed = draw_boxes(ground, camera(), corners, color, dashed=True)
     red = whole[0] > 150
     rows, columns = red.nonzero().unbind(1)
-    # 0.6 m at 4.7 m and a focal length of 50: 6.4 pixels about (40, 30)
-    assert 26 <= int(rows.min()) <= 27 and 33 <= int(rows.max()) <= 35
-    assert 36 <= int(columns.min()) <= 37 and 43 <= int(columns.max()) <= 45
+    # 0.6 m at 4.7 m and a focal length of 50: 6.4 pixels about (40, 30), lines 2 pixels thick
+    assert 25 <= int(rows.min()) <= 27 and 33 <= int(rows.max()) <= 35
+    assert 35 <= int(columns.min()) <= 37 and 43 <= int(columns.max()) <= 45
     assert int((dashed[0] > 150).sum()) < int(red.sum())
     around = dataclasses.replace(boxes((0.0, -5.0, 0.0)), sizes=torch.tensor([[2.0, 4.0, 2.0]]))
     assert bool(draw_boxes(ground, camera(), box_corners(around), color)[0].any())
@@ -125,7 +125,7 @@ def test_confusion_picture() -> None:
     few = confusion_picture(counts, names)
     more = confusion_picture(torch.tensor([[9, 1, 0], [3, 5, 0], [0, 0, 0]]), names)
     assert few.dtype == torch.uint8 and few.shape[0] == 3
-    assert more.shape[1] > few.shape[1] and more.shape[2] == few.shape[2]
+    assert more.shape[1] == few.shape[1] + 42  # another class that occurs: another row
     assert has_color(few, (224, 236, 255), 24)  # nearly all right: the bright end
     many = confusion_picture(torch.eye(200), [str(i) for i in range(200)])
     assert many.shape[1] > 3000
