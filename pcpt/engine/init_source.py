@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
+from pcpt.students.adapters import merged_state
 from pcpt.students.minkowski_file import (
     COLOR_NOTE,
     convert_minkowski_weights,
@@ -119,7 +120,7 @@ def _read_run(path: Path) -> Source:
     return Source(
         name=f"{_plain_name(path.parent.parent)}, step {state.get('step')}",
         kind="run",
-        state={str(key): value for key, value in weights.items() if isinstance(value, Tensor)},
+        state=merged_state({str(k): v for k, v in weights.items() if isinstance(v, Tensor)}),
         student=student if isinstance(student, Mapping) else {},
         origin=describe_run(state),
     )
