@@ -262,3 +262,18 @@ def test_tuned_segmentation_trains_and_exports(tmp_path: Path, tune: str) -> Non
     voxels, _ = task_of_run.voxels(task_of_run.evaluation_set(config.data, "val")[0])
     with torch.no_grad():
         assert torch.equal(exported(voxels).features, parts.student(voxels).features)
+
+
+def test_a_run_with_low_rank_additions_is_something_to_start_from(tmp_path: Path) -> None:
+    lora = colored_run(tmp_path / "lora", {"name": "segmentation", "tune": "lora"})
+    lora.train.steps = 5
+    train(lora)
+    config = colored_run(tmp_path / "probe", {"name": "linear_probe"}, train={"steps": 1})
+    config.init = str(tmp_path / "lora")
+    train(config)
+    _, tuned = load_run(tmp_path / "lora", device="cpu")
+    _, probed = load_run(tmp_path / "probe", device="cpu")
+    probe: Any = probed.method
+    voxels, _ = probe.voxels(probe.evaluation_set(config.data, "val")[0])
+    with torch.no_grad():
+        assert torch.equal(probed.student(voxels).features, tuned.student(voxels).features)
