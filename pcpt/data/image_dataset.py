@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -175,10 +174,6 @@ class LabelledImages(Dataset[ImageBatch]):
         else:
             image, labels = resize_image(image, *size), resize_labels(labels, *size)
         return ImageBatch(image[None], labels[None], torch.tensor([number]), [found.name], skipped)
-
-    def scan_folders(self) -> dict[str, Path | None]:
-        """See ``LabelledImageSet.scan_folders``."""
-        return self.images.scan_folders()
 
     def check(self, skips: SkipLog) -> None:
         """Loads the first image of every recording, so that wrong labels are found before a run.

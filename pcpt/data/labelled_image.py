@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -62,10 +61,6 @@ class LabelledImageSet(ABC):
     def scan_folders(self) -> dict[str, Path | None]:
         """The folder of every recording, by its name; none where images belong to none."""
         return {}
-
-    def scan_folders(self) -> dict[str, Path | None]:
-        """The folder, or None, of each recording by name: what makes it known again elsewhere."""
-        return {name.rpartition("/")[0]: None for name in self.names}
 
     @abstractmethod
     def load(self, name: str) -> LabelledImage:

@@ -176,10 +176,6 @@ class ScanNetImageSet(LabelledImageSet):
         self._readers[scan] = SensReader(recording)
         return [str(index) for index in range(len(self._readers[scan]))]
 
-    def scan_folders(self) -> dict[str, Path | None]:
-        """See ``LabelledImageSet.scan_folders``."""
-        return dict(self._scans)
-
     def load(self, name: str) -> LabelledImage:
         """See ``LabelledImageSet.load``.
 
