@@ -26,6 +26,17 @@ inline void check_projection(const torch::stable::Tensor& projection, int64_t nu
                   "projections must be (V, 3, 4)");
 }
 
+inline void check_projection_matrices(const torch::stable::Tensor& intrinsics,
+                                      const torch::stable::Tensor& camera_to_world) {
+  STD_TORCH_CHECK(intrinsics.dim() == 3 && intrinsics.size(1) == 3 && intrinsics.size(2) == 3 &&
+                      camera_to_world.dim() == 3 && camera_to_world.size(1) == 4 &&
+                      camera_to_world.size(2) == 4 &&
+                      camera_to_world.size(0) == intrinsics.size(0),
+                  "intrinsics must be (V, 3, 3) and camera_to_world (V, 4, 4)");
+  check_contiguous({&intrinsics, &camera_to_world}, torch::headeronly::ScalarType::Double,
+                   "projection_matrices: expected contiguous float64 tensors");
+}
+
 inline void check_match_points_to_pixels(const torch::stable::Tensor& points,
                                          const torch::stable::Tensor& depth,
                                          const torch::stable::Tensor& depth_projection,

@@ -27,11 +27,16 @@ PCPT_HOST_DEVICE Projection load_projection(const float* matrix) {
   return projection;
 }
 
+// u and v are still to be divided by z.
+PCPT_HOST_DEVICE Pixel project_undivided(const Projection& p, float x, float y, float z) {
+  return {p.m[0] * x + p.m[1] * y + p.m[2] * z + p.m[3],
+          p.m[4] * x + p.m[5] * y + p.m[6] * z + p.m[7],
+          p.m[8] * x + p.m[9] * y + p.m[10] * z + p.m[11]};
+}
+
 PCPT_HOST_DEVICE Pixel project(const Projection& p, float x, float y, float z) {
-  const float a = p.m[0] * x + p.m[1] * y + p.m[2] * z + p.m[3];
-  const float b = p.m[4] * x + p.m[5] * y + p.m[6] * z + p.m[7];
-  const float c = p.m[8] * x + p.m[9] * y + p.m[10] * z + p.m[11];
-  return {a / c, b / c, c};
+  const Pixel pixel = project_undivided(p, x, y, z);
+  return {pixel.u / pixel.z, pixel.v / pixel.z, pixel.z};
 }
 
 // Largest integer <= t for |t| < 2^31. Unlike floor() it vectorises on any x86-64.

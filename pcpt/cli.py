@@ -127,6 +127,9 @@ def test(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--export", metavar="FOLDER", help="of a task run: write predictions as ScanNet's benchmark"
     )
+    parser.add_argument(
+        "--pool", metavar="FILE", help="segmentation: score the points of all runs together, too"
+    )
     options = parser.parse_args(arguments)
     for option in ("checkpoint", "export"):
         if getattr(options, option) and len(options.runs) > 1:
@@ -138,9 +141,10 @@ def test(arguments: Sequence[str]) -> int:
             split=options.split or "val",
             views=Views() if options.tta else None,
             export=options.export,
+            pool=options.pool,
         )
-    elif options.tta or options.export:
-        parser.error("--tta and --export are for runs of tasks, this one is of a method")
+    elif options.tta or options.export or options.pool:
+        parser.error("--tta, --export and --pool are for runs of tasks, this one is of a method")
     else:
         report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "held_out")
     return 0

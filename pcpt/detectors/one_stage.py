@@ -81,7 +81,8 @@ class OneStageHead(nn.Module):
             features = neck(level).features
             edge = voxel_size * level.stride
             coordinates = level.coordinates
-            locations = (coordinates[:, 1:].to(features.dtype) + level.stride / 2) * voxel_size
+            wide = torch.promote_types(features.dtype, torch.float32)  # metres need the precision
+            locations = (coordinates[:, 1:].to(wide) + level.stride / 2) * voxel_size
             boxes = decode_boxes(self.geometry(features), locations, edge)
             batch_index = coordinates[:, 0].long()
             where = torch.full_like(batch_index, number)

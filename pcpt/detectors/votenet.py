@@ -183,7 +183,7 @@ def heading_bins(yaw: Tensor, num_bins: int) -> tuple[Tensor, Tensor]:
     width = 2 * math.pi / num_bins
     turned = torch.remainder(yaw + width / 2, 2 * math.pi)
     index = (turned / width).long().clamp(max=num_bins - 1)
-    return index, (turned - (index + 0.5) * width) / (width / 2)
+    return index, (turned - (index.to(yaw.dtype) + 0.5) * width) / (width / 2)
 
 
 def decode_proposals(proposals: Proposals, mean_sizes: Tensor) -> Tensor:

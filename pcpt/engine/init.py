@@ -29,7 +29,8 @@ class Row:
 
     Attributes:
         name: in the module, or in the source where only that has it.
-        status: "loaded", "shape differs", "missing in source" or "unused in source".
+        status: "loaded", "shape differs" (or the kind of number), "missing in source" or "unused in
+            source".
         why: "" where it was loaded.
     """
 
@@ -66,8 +67,27 @@ class InitReport:
         found = Counter(row.status for row in self.rows)
         return {status: found[status] for status in _STATUSES}
 
-    def names(self, status: str) -> list[str]:
-        """Names of the tensors of one status."""
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the tensors that were taken over."""
+        return self._names(LOADED)
+
+    @property
+    def reshaped(self) -> list[str]:
+        """Names of those whose shape differs."""
+        return self._names(RESHAPED)
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of those that only the module has."""
+        return self._names(MISSING)
+
+    @property
+    def unused(self) -> list[str]:
+        """Names of those that only the source has."""
+        return self._names(UNUSED)
+
+    def _names(self, status: str) -> list[str]:
         return [row.name for row in self.rows if row.status == status]
 
     def table(self) -> str:
@@ -90,14 +110,17 @@ class InitReport:
                 f"  {module:{width}}  {cells[0]:>6}  {cells[1]:>13}  {cells[2]:>7}  {cells[3]:>6}"
             )
         lines += [f"  {row.name}: {row.why}" for row in self.rows if row.status == RESHAPED]
-        fresh = sorted({_module_of(name) for name in self.names(MISSING)})
+        fresh = sorted({_module_of(name) for name in self.missing})
         if fresh:
             lines.append(f"  not in the source, so freshly initialised: in {', '.join(fresh)}")
         return "\n".join([*(line.rstrip() for line in lines), *(f"  {n}" for n in self.notes)])
 
     def write(self, folder: Path) -> None:
         """Writes ``init.json`` into a run folder."""
-        content = {**asdict(self), "counts": self.counts}
+        content = {key: value for key, value in asdict(self).items() if key != "rows"}
+        content["counts"] = self.counts
+        content["tensors"] = {status: self._names(status) for status in _STATUSES}
+        content["reasons"] = {row.name: row.why for row in self.rows if row.status == RESHAPED}
         (folder / "init.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole
+from pcpt.students.adapters import merged_state
 from pcpt.students.minkowski_file import (
     COLOR_NOTE,
     convert_minkowski_weights,
@@ -116,10 +117,11 @@ def _read_run(path: Path) -> Source:
     if not isinstance(config, Mapping) or not isinstance(weights, Mapping):
         raise ValueError(f"{path} has no config and weights; is it the checkpoint of a pcpt run?")
     student = config.get("student")
+    tensors = {str(key): value for key, value in weights.items() if isinstance(value, Tensor)}
     return Source(
         name=f"{_plain_name(path.parent.parent)}, step {state.get('step')}",
         kind="run",
-        state={str(key): value for key, value in weights.items() if isinstance(value, Tensor)},
+        state=merged_state(tensors),  # additions of LoRA count, whatever the rank here
         student=student if isinstance(student, Mapping) else {},
         origin=describe_run(state),
     )

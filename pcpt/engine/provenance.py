@@ -30,16 +30,15 @@ def provenance(
         labelled: names of the scenes whose labels it was trained on.
 
     Returns:
-        ``task``, ``protocol``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their
+        ``task``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their
         number), ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind,
-        hash of the weights), ``pretraining`` (see ``pretraining``), ``voxel_size``, ``seed``, ``commit``,
+        hash of the weights), ``pretraining`` (see there), ``voxel_size``, ``seed``, ``commit``,
         ``environment`` and ``config``.
     """
     record = read_record(folder) or DataRecord(unknown=("no data.json in the run folder",))
     facts = environment()
     return {
         "task": config.task.name,
-        "protocol": protocol(config.task.name),
         "probe": _probe(config),
         "split": split,
         "split_hash": identities_hash(scored),
@@ -54,17 +53,6 @@ def provenance(
         "environment": {key: facts[key] for key in ("pcpt", "python", "torch", "cpu", "threads")},
         "config": to_tree(config),
     }
-
-
-def protocol(task: str) -> str:
-    """In words what the figures of a task are of."""
-    known = {
-        "detection": "AP of whole, unchanged scenes, all boxes of a class ranked together",
-        "segmentation": "IoU on points (points/) and voxels (voxels/) of whole, unchanged scenes, "
-        "each voxel's class going to all its points; one pass, nothing averaged",
-    }
-    probe = known["segmentation"] + "; the network frozen"
-    return known.get(task, probe if task.endswith("probe") else "whole, unchanged scenes")
 
 
 def _probe(config: RunConfig) -> str:

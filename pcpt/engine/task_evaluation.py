@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
 from pcpt.engine.provenance import provenance
 from pcpt.engine.run import load_run
+from pcpt.metrics.segmentation import segmentation_figures
 from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
 
 
@@ -98,23 +100,66 @@ def report_task_runs(
     split: str,
     views: Views | None = None,
     export: str | None = None,
+    pool: str | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluates task runs and prints their figures side by side; arguments as ``evaluate_task``."""
+    """Evaluates task runs and prints their figures side by side; arguments as ``evaluate_task``.
+
+    Args:
+        pool: file for the figures over the points of all runs' splits together, as k-fold
+            protocols have it: see ``pooled``. They are printed too.
+    """
     records = {
         str(folder): evaluate_task(
             folder, checkpoint=checkpoint, split=split, views=views, export=export
         )
         for folder in folders
     }
-    _print({name: record["figures"] for name, record in records.items()}, split)
+    columns = {Path(name).resolve().name: r["figures"] for name, r in records.items()}
+    if pool is not None:
+        columns["pooled"] = pooled([record["figures"] for record in records.values()])
+        runs = [Path(name).resolve().name for name in records]
+        write_json(Path(pool), {"runs": runs, "split": split, "figures": columns["pooled"]})
+    _print(columns, split)
+    for name, record in records.items():
+        _warn_of_leak(name, record["pretraining"])
     return records
+
+
+def pooled(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Segmentation figures over the points of several evaluations counted together, such as the six
+    folds of S3DIS: confusion matrices are added before any IoU is taken.
+
+    Raises:
+        ValueError: figures of another task, or of different classes.
+    """
+    classes = [[key for key in of_run if key.startswith("points/iou/")] for of_run in figures]
+    if any(keys != classes[0] for keys in classes) or not all(
+        "points/confusion" in f for f in figures
+    ):
+        raise ValueError("only segmentation runs of the same classes can be pooled")
+    confusion = torch.stack([torch.tensor(f["points/confusion"]) for f in figures]).sum(0)
+    names = [key.removeprefix("points/iou/") for key in classes[0]]
+    of_all = segmentation_figures(confusion, names)
+    return {f"points/{key}": value for key, value in of_all.items()} | {
+        "points/confusion": confusion.tolist()
+    }
+
+
+def _warn_of_leak(name: str, pretraining: Mapping[str, Any]) -> None:
+    if pretraining["overlap"] in ("yes", "possible"):
+        scans = pretraining["overlapping"]
+        shown = ", ".join(map(str, scans[:3])) + (", ..." if len(scans) > 3 else "")
+        Console().print(
+            f"leak ({pretraining['overlap']}): the weights of {name} had seen {len(scans)} of the "
+            f"scans they are scored on: {shown}"
+        )
 
 
 def _print(columns: Mapping[str, Mapping[str, Any]], split: str) -> None:
     table = Table(title=f"split {split}, percent", title_justify="left")
     table.add_column("figure")
     for name in columns:
-        table.add_column(Path(name).resolve().name, justify="right")
+        table.add_column(name, justify="right")
     for name, value in next(iter(columns.values())).items():
         if isinstance(value, float):
             cells = [f"{100 * figures.get(name, float('nan')):.1f}" for figures in columns.values()]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from pcpt.ops._library import COMPILED, has_kernel
-from pcpt.ops._projection import check_points, check_size, project_reference, projection_matrices
+from pcpt.ops._projection import check_points, check_size, project_reference
+from pcpt.ops._projection_matrices import projection_matrices
 
 
 class Correspondences(NamedTuple):

@@ -5,7 +5,7 @@ of neighbouring taps are, and so the taps become. In the right order, how alike 
 from where they lie; in the wrong one it does not.
 
 The norms of the taps do *not* tell. One would expect the centre to be the strongest; in students
-trained with AdamW it is as often the weakest (``docs/pretrained.md`` has the count).
+trained with AdamW it often is the weakest (``docs/pretrained.md`` has the count).
 """
 
 import itertools

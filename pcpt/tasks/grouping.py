@@ -35,9 +35,10 @@ def group_instances(
     candidates that overlap by more than ``max_iou`` the one of the highest score stays.
 
     The score is the mean probability of the class over the candidate's points. "agreement"
-    multiplies it by the share of the candidate's extent that the offsets take away, 1 minus the
-    ratio of mean distances to the mean after and before: near 1 where all voxels point to one
-    centre, lower for two objects in one candidate, whose voxels point to two. It stands in for the
+    multiplies it by the share of the candidate's extent that the offsets take away: with the mean
+    distance to the mean, before and after, (before - after) / (before + 2 radius). It is near 1
+    where all voxels of a large candidate point to one centre, lower for two objects in one
+    candidate, whose voxels point to two, and for a fragment of an object. It stands in for the
     network that PointGroup trains to score candidates.
 
     Args:
@@ -74,7 +75,7 @@ def group_instances(
         count = int(large.sum())
         sure = _mean(best[voxel], weight[voxel], of_voxel, count)
         if score == "agreement":
-            sure = sure * _agreement(points[voxel], offsets[voxel], of_voxel, count)
+            sure = sure * _agreement(points[voxel], offsets[voxel], of_voxel, count, radius)
         members.append(_membership(of_voxel, voxel, count, len(points)))
         kind = torch.zeros(count, dtype=torch.int64)
         kind[of_voxel] = label[voxel]  # the same for all voxels of a cluster
@@ -93,10 +94,11 @@ def _mean(values: Tensor, weight: Tensor, index: Tensor, count: int) -> Tensor:
     return total / segment_reduce(wide, index, count).clamp(min=1)
 
 
-def _agreement(points: Tensor, offsets: Tensor, index: Tensor, count: int) -> Tensor:
+def _agreement(points: Tensor, offsets: Tensor, index: Tensor, count: int, radius: float) -> Tensor:
     before = _spread(points, index, count)
     after = _spread(points + offsets, index, count)
-    return (1 - after / before.clamp(min=1e-6)).clamp(0, 1)
+    # without the radius, a fragment would agree as well as the whole object
+    return ((before - after) / (before + 2 * radius)).clamp(min=0)
 
 
 def _spread(points: Tensor, index: Tensor, count: int) -> Tensor:

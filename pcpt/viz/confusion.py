@@ -48,7 +48,9 @@ def confusion_picture(confusion: Tensor, names: Sequence[str]) -> Tensor:
         raise ValueError("confusion counts nothing: no labelled point was predicted")
     counts = counts[np.ix_(true, said)]
     share = counts / counts.sum(1, keepdims=True)
-    return _draw(share, [_short(names[i]) for i in true], [_short(names[i]) for i in said])
+    return _draw(
+        share, [_short(names[i]) for i in true.tolist()], [_short(names[i]) for i in said.tolist()]
+    )
 
 
 def _short(name: str) -> str:
@@ -71,7 +73,7 @@ def _draw(share: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Ten
     _name_axes(axes, rows, columns, 7 if small else 9)
     axes.grid(which="minor", color=unit_color(BACKGROUND), linewidth=0.5 if small else 1.5)
     if not small:
-        for i, j in np.argwhere(np.round(100 * share) > 0).tolist():
+        for i, j in zip(*(axis.tolist() for axis in np.nonzero(np.round(100 * share)))):
             tint = unit_color(BACKGROUND if share[i, j] > 0.55 else FOREGROUND)
             axes.text(
                 j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=8, color=tint

@@ -4,7 +4,7 @@ import pytest
 
 from pcpt.bench.plan import Plan, fill
 from pcpt.bench.plans import all_plans, get_plan
-from pcpt.bench.plans.rooms import SEEDS, rooms_plan
+from pcpt.bench.plans.rooms import SEEDS, TUNED, rooms_plan
 from pcpt.config import load_config, to_tree
 from tests.conftest import REPOSITORY
 
@@ -26,30 +26,29 @@ def _tree(plan: Plan, name: str) -> dict:
         for word in plan.by_name[name].commands[0]
     ]
     assert words[0] == "train" and words[-2:] == ["--resume", "auto"]
-    return to_tree(load_config([REPOSITORY / words[1]], words[2:-2]))
+    paths = [REPOSITORY / word for word in words if word.endswith(".yaml")]
+    return to_tree(load_config(paths, words[1 + len(paths) : -2]))
 
 
 def test_every_config_is_valid(plan: Plan) -> None:
     """One seed of every kind: all keys are known to the components that they configure."""
-    seen = 0
-    for cell in plan.cells:
-        if (
-            cell.commands[0][0] == "train"
-            and cell.seed in (-1, 0, 100)
-            and "seed2" not in cell.name
-        ):
+    kinds = {cell.name.rpartition("/")[0]: cell for cell in plan.cells}
+    for cell in kinds.values():
+        if cell.commands[0][0] == "train":
             tree = _tree(plan, cell.name)
-            assert tree["device"] == "cpu" and tree["train"]["threads"] == 1
-            seen += 1
-    assert seen > 20
+            assert tree["device"] == "cpu" and tree["train"]["threads"] == 1, cell.name
+    assert len(kinds) > 40
 
 
 def test_rows_of_a_column_differ_in_nothing_but_weights(plan: Plan) -> None:
-    for column in {cell.column for cell in plan.cells if cell.column.startswith("finetune")}:
+    columns = {cell.column for cell in plan.cells if cell.column} - set(plan.tuning)
+    for column in columns:
         scratch = _tree(plan, f"{column}/scratch/seed1")
         ppkt = _tree(plan, f"{column}/ppkt/seed1")
         assert scratch.pop("init") == ""
         assert ppkt.pop("init") == "/cells/pretrain/ppkt/seed1/run"
+        norms = [tree["task"].pop("norm_scenes", None) for tree in (scratch, ppkt)]
+        assert norms == ([16, 0] if column.startswith("probe") else [None, None])
         assert scratch == ppkt
         assert scratch["data"]["limit"]["seed"] == scratch["seed"] == 1
 
@@ -62,7 +61,7 @@ def test_every_cell_is_scored_on_test_and_every_choice_on_val(plan: Plan) -> Non
         for choice in cell.choices:
             for names in choice.cells.values():
                 assert all(plan.by_name[name].column in plan.tuning for name in names)
-                assert all(plan.by_name[name].row == cell.row for name in names)
+                assert all(plan.by_name[name].row == TUNED[cell.row] for name in names)
                 assert all(plan.by_name[name].seed not in SEEDS for name in names)
 
 

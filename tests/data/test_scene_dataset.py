@@ -170,7 +170,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         SceneDataConfig(source=Blocks.Config(), splits={"vall": {}})
     with pytest.raises(ValueError, match=r"data.splits.val.fist; did you mean 'first'"):
         open_split(SceneDataConfig(source=Blocks.Config(), splits={"val": {"fist": 1}}), "val")
-    with pytest.raises(ValueError, match="data.splits names no 'test'"):
+    with pytest.raises(ValueError, match=r"data\.splits names no 'test'"):
         LabelledScenes(config(), "test", 0)
     with pytest.raises(ValueError, match="holds no scenes"):
         LabelledScenes(SceneDataConfig(source=Blocks.Config(count=0), splits={"val": {}}), "val", 0)

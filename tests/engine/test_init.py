@@ -17,6 +17,7 @@ from pcpt.engine.init import initialise
 from pcpt.engine.run import build, dry_run, train
 from pcpt.sparse import SparseTensor
 from pcpt.students import SparseUNet
+from pcpt.students.adapters import merge_lora, tune_student
 from pcpt.students.weights import write_safetensors
 from tests.engine.test_resume import assert_equal, assert_same_run
 from tests.engine.toy_run import toy_config, toy_tree
@@ -63,7 +64,7 @@ def write_run(folder: Path, module: nn.Module, **config: Any) -> Path:
 
 def check(module: nn.Module, before: dict[str, torch.Tensor], source: dict, report) -> None:
     """Loaded tensors are the source's and all others as they were, bit for bit."""
-    loaded = set(report.names("loaded"))
+    loaded = set(report.loaded)
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, source[name] if name in loaded else before[name]), name
     assert loaded
@@ -86,7 +87,7 @@ def test_another_number_of_classes_starts_the_head_anew_and_says_so(tmp_path):
     before = snapshot(task)
     report = initialise(task, checkpoint_path(write_run(tmp_path / "old", source), 30))
     check(task, before, source.state_dict(), report)
-    assert report.names("shape differs") == ["head.weight", "head.bias"]
+    assert report.reshaped == ["head.weight", "head.bias"]
     table = report.table()
     assert "head.weight: (13, 4) here, (20, 4) in the source: re-initialised" in table
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()[2:] if line[2] != " "}
@@ -104,8 +105,8 @@ def test_an_exported_folder_and_what_it_lacks_or_has_beyond(tmp_path):
     report = initialise(task, folder)
     source = {f"student.{name}": t for name, t in student.state_dict().items()}
     check(task, before, source, report)
-    assert report.names("missing in source") == ["head.weight", "head.bias"]
-    assert sorted(report.names("unused in source")) == [
+    assert report.missing == ["head.weight", "head.bias"]
+    assert sorted(report.unused) == [
         "student.final.bias",
         "student.final.weight",
     ]
@@ -127,12 +128,26 @@ def test_a_student_by_itself_from_a_run_and_a_plain_file(tmp_path):
         assert report.counts["loaded"] == len(state)
 
 
+def test_low_rank_additions_are_taken_over_in_the_weights(tmp_path):
+    source, task = Task(1), Task(2)
+    tune_student(source.student, "lora", lora_rank=2)
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(0.1)
+    tune_student(task.student, "lora", lora_rank=3)
+    report = initialise(task, write_run(tmp_path / "old", source))
+    assert report.missing and all(".adapter." in name for name in report.missing)
+    for module in (source, task):
+        merge_lora(module.student)
+    assert_equal(dict(task.state_dict()), dict(source.state_dict()))
+
+
 def test_another_stem_keeps_the_rest(tmp_path):
     source, task = Task(1), Task(2, in_channels=6, stem_kernel=5)
     before = snapshot(task)
     report = initialise(task, write_run(tmp_path / "old", source))
     check(task, before, source.state_dict(), report)
-    assert report.names("shape differs") == ["student.stem.conv.weight"]
+    assert report.reshaped == ["student.stem.conv.weight"]
     assert "(125, 6, 2) here, (27, 3, 2) in the source" in report.table()
 
 
@@ -184,7 +199,7 @@ def test_the_order_is_told_when_not_given(tmp_path, order):
     report = initialise(student, tmp_path / "w.pth")
     assert_equal(dict(student.state_dict()), dict(own.state_dict()))
     assert report.kernel_order == order
-    assert report.names("unused in source") == ["offsets.kernel"]
+    assert report.unused == ["offsets.kernel"]
     table = report.table()
     assert f"kernel order: {order}, told from the kernels" in table and "sigma" in table
     assert "colours: pcpt feeds [-1, 1]" in table
@@ -255,7 +270,8 @@ def test_a_run_starts_from_a_run_and_writes_what_it_took(tmp_path, caplog):
     text = (tmp_path / "second" / "init.json").read_text()
     assert str(tmp_path) not in text
     content = json.loads(text)
-    assert content["counts"]["loaded"] == len(old) == len(content["rows"])
+    assert content["counts"]["loaded"] == len(old)
+    assert content["tensors"]["loaded"] == list(old) and content["reasons"] == {}
     assert len(content["sha256"]) == 64
     # without the key nothing of the kind
     assert not (tmp_path / "first" / "init.json").exists()
@@ -279,7 +295,7 @@ def test_other_tensors_start_as_without_init(tmp_path):
     config = toy_init(tmp_path, "wider", student={"width": 5})
     parts, plain = build(config), build(config)
     report = initialise(parts.method, config.init)
-    fresh = set(report.names("shape differs"))
+    fresh = set(report.reshaped)
     assert fresh == {f"student.layers.{n}" for n in ("0.weight", "0.bias", "2.weight")}
     for name, tensor in plain.method.state_dict().items():
         assert torch.equal(tensor, parts.method.state_dict()[name]) == (name in fresh)

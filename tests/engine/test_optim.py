@@ -58,7 +58,9 @@ def test_nothing_to_train_is_an_error() -> None:
         build_optimizer(OptimConfig(), nn.Linear(2, 2).requires_grad_(False))
 
 
-@pytest.mark.parametrize("options", [{"lr": 0.0}, {"weight_decay": -1.0}, {"betas": [0.9]}])
+@pytest.mark.parametrize(
+    "options", [{"lr": 0.0}, {"weight_decay": -1.0}, {"betas": [0.9]}, {"drops": [1.5]}]
+)
 def test_values_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"optim\.{next(iter(options))} is"):
         OptimConfig(**options)  # type: ignore[arg-type]

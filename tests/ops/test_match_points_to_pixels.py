@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pcpt.ops import Correspondences, match_points_to_pixels, render_depth
 from pcpt.ops._library import COMPILED
-from pcpt.ops._projection import projection_matrices
+from pcpt.ops._projection_matrices import projection_matrices
 
 module = importlib.import_module("pcpt.ops.match_points_to_pixels")
 SIZES = [0, 1, 7, 33, 1023]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcpt.ops import render_depth
 from pcpt.ops._library import COMPILED
-from pcpt.ops._projection import projection_matrices
+from pcpt.ops._projection_matrices import projection_matrices
 
 module = importlib.import_module("pcpt.ops.render_depth")
 SIZES = [0, 1, 7, 33, 1023]

@@ -43,8 +43,8 @@ def _step(student: SparseUNet) -> None:
     trained = [p for p in student.parameters() if p.requires_grad]
     features = student(_voxels()).features
     if trained:
-        optimizer = torch.optim.SGD(trained, lr=0.5)
-        (features * torch.randn_like(features)).sum().backward()
+        optimizer = torch.optim.SGD(trained, lr=0.1)
+        (features * torch.randn_like(features)).mean().backward()
         optimizer.step()
 
 
@@ -83,8 +83,9 @@ def test_biases_and_norms_alone() -> None:
 def test_low_rank_additions_alone() -> None:
     moved = _moved("lora")
     assert all(name.endswith(("adapter.down", "adapter.up")) for name in moved)
+    assert any(name.endswith("adapter.down") for name in moved)  # once "up" has left zero
     convolutions = [m for m in _student().modules() if hasattr(m, "kernel_size")]
-    assert len(moved) == 2 * len(convolutions)
+    assert sum(name.endswith("adapter.up") for name in moved) == len(convolutions)
 
 
 def test_all() -> None:

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from pcpt.config import load_config
 from pcpt.data.scene import Boxes
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_transforms import SceneAugmentConfig, augment_scene
+from pcpt.engine.checkpoint import checkpoint_path, save_checkpoint
 from pcpt.engine.init import initialise
 from pcpt.geometry.boxes import points_in_boxes
 from pcpt.tasks.detection import Detection
@@ -35,24 +37,35 @@ BOTH = pytest.mark.parametrize("make", [one_stage, votenet])
 
 
 @pytest.mark.parametrize(
-    "keys", [{}, {"pooled": False, "quality": True}, {"strides": [1, 2, 4], "limits": [0.5, 1.0]}]
+    "oriented, keys",
+    [
+        (False, {}),
+        (True, {"pooled": False, "quality": True}),
+        (False, {"strides": [1, 2, 4], "limits": [0.5, 1.0]}),
+    ],
 )
-@pytest.mark.parametrize("oriented", [False, True])
 def test_one_stage_learns_scenes_by_heart(oriented: bool, keys: dict) -> None:
     data = toy_data(oriented=oriented)
     task = one_stage(data, oriented=oriented, **keys)
-    losses = train(task, data, 60)
+    losses = train(task, data, 50)
     assert losses[-1] < 0.3 * losses[0]
     figures = evaluate(task, data)
     assert figures["mAP@.25"] > 0.9 and figures["mAP@.5"] > 0.9
     assert figures["num_scenes"] == 2 and figures["num_targets"] == 8
 
 
-@pytest.mark.parametrize("keys", [{}, {"sizes": "direct"}, {"oriented": True}])
-def test_votenet_learns_scenes_by_heart(keys: dict) -> None:
+@pytest.mark.parametrize(
+    "keys, steps",
+    [
+        ({}, 110),
+        ({"sizes": "direct"}, 110),
+        pytest.param({"oriented": True}, 200, marks=pytest.mark.slow),
+    ],
+)
+def test_votenet_learns_scenes_by_heart(keys: dict, steps: int) -> None:
     data = toy_data(oriented=keys.get("oriented", False), known=not keys)
     task = votenet(data, **keys)
-    train(task, data, 120)
+    train(task, data, steps)
     assert evaluate(task, data)["mAP@.25"] > 0.9
 
 
@@ -78,6 +91,29 @@ def test_predictions(make: Any) -> None:
     # scenes of a batch do not know of each other
     alone = task.predict(batch_of(task, data, [1]))[0]
     torch.testing.assert_close(alone.scores, found[1].scores, atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+def test_half_precision_keeps_metres(make: Any) -> None:
+    data = toy_data()
+    task = make(data).train()
+    batch = batch_of(task, data)
+    far = replace(
+        batch,
+        points=batch.points + 300.0,
+        boxes=[replace(b, centers=b.centers + 300.0) for b in batch.boxes],
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = task(far).loss
+        if isinstance(task, Detection):
+            outputs = task.outputs(far)
+            low, high = far.points.aminmax(dim=0)
+            assert (outputs.locations > low - 0.4).all() and (outputs.locations < high + 0.4).all()
+            assert outputs.locations.dtype == outputs.boxes.dtype == torch.float32
+        else:
+            assert task.run(far).proposals.centers.dtype == torch.float32
+    assert loss.isfinite() and loss.item() == pytest.approx(task(batch).loss.item(), rel=0.3)
+    loss.backward()
 
 
 @BOTH
@@ -182,8 +218,6 @@ def test_a_head_for_other_classes_starts_anew(make: Any, tmp_path: Path) -> None
         for p in old.parameters():
             p.add_(0.1)
     state = {"method": old.state_dict(), "step": 0, "config": {}}
-    from pcpt.engine.checkpoint import checkpoint_path, save_checkpoint
-
     path = checkpoint_path(tmp_path, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(path, state)
@@ -322,3 +356,24 @@ def test_mean_sizes_are_those_of_the_classes() -> None:
     task.prepare(iter([with_boxes(batch, beds)]))
     overall = torch.cat([b.sizes for b in beds]).mean(0)
     torch.testing.assert_close(task.mean_sizes, overall.repeat(3, 1))
+
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "finetune"
+
+
+@pytest.mark.parametrize(
+    "name, task",
+    [
+        ("detection_rooms", "detection"),
+        ("detection_scannet", "detection"),
+        ("votenet_scannet", "votenet"),
+        ("votenet_sunrgbd", "votenet"),
+    ],
+)
+def test_configs(name: str, task: str) -> None:
+    config = load_config([CONFIGS / f"{name}.yaml"])
+    assert config.task.name == task and config.data.augment.keeps_boxes()
+    assert config.task.oriented == (name == "votenet_sunrgbd")
+    if task == "votenet":  # 180 epochs, and norms that halve every 20
+        scenes = config.task.bn_halving / 20
+        assert config.train.steps * config.train.batch_size == pytest.approx(180 * scenes, rel=1e-3)

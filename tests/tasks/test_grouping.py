@@ -49,16 +49,22 @@ def test_offsets_part_objects_that_touch():
     # of both, agreement prefers the two whose voxels point to one centre
     found, both = group(*parts)
     assert sorted(o[1] for o in both) == sorted(o[1] for o in apart)
-    assert torch.allclose(found.scores, torch.tensor(0.8))
-    # the merged one is 1/2 x 0.8 by hand: mean distance 2.5 to the mean before, 2.5 after
+    # mean distance to the mean: 1.2 before, 0 after
+    assert torch.allclose(found.scores, torch.tensor(0.8 * 1.2 / (1.2 + 2 * 1.2)))
 
 
 def test_agreement_by_hand():
-    # distances to the mean before: 1.5 0.5 0.5 1.5; after halving the extent: half of it
+    # distances to the mean before: 1.5 0.5 0.5 1.5; the offsets halve them
     points, offsets, probabilities = line(0, 3, TABLE)
     offsets[:, 0] = (1.5 - points[:, 0]) / 2
     found, _ = group((points, offsets, probabilities), coordinates=["original"])
-    assert found.scores.tolist() == pytest.approx([0.4])
+    assert found.scores.tolist() == pytest.approx([0.8 * (1 - 0.5) / (1 + 2 * 1.2)])
+
+
+def test_a_fragment_scores_less_than_the_whole():
+    fragments = [line(0, 6, CHAIR, 5.0), line(9, 11, CHAIR, 5.0)]
+    found, objects = group(*fragments, max_iou=1.0)
+    assert objects[0] == (CHAIR, list(range(10))) and (found.scores.diff() < 0).all()
 
 
 def test_sizes_count_points_and_not_voxels():

@@ -40,16 +40,17 @@ def _student_state(config: RunConfig) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("task", PROBES)
 def test_probes_learn_and_the_student_stays(tmp_path: Path, task: dict[str, Any]) -> None:
-    config = _run(tmp_path, task)
+    splits = {"train": {"scenes": 24}, "val": {"split": "val", "scenes": 4}}
+    config = _run(tmp_path, task, data={"splits": splits})
     before = _student_state(config)
     assert train(config).step == config.train.steps
     saved = load_checkpoint(checkpoint_path(tmp_path / "run", config.train.steps))["method"]
     for name, value in before.items():
         assert torch.equal(saved[f"student.{name}"], value), name
     record = evaluate_task(tmp_path / "run", split="val")
-    assert record["figures"]["points/miou"] > 0.8
+    assert record["figures"]["points/miou"] > 0.5  # chance is a fifth
     assert record["labelled_hash"] == labelled_hash(
-        [f"train{number}" for number in range(6)], config.data.limit
+        [f"train{number}" for number in range(24)], config.data.limit
     )
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == record
 
@@ -251,8 +252,9 @@ def test_tuned_segmentation_trains_and_exports(tmp_path: Path, tune: str) -> Non
         for name, value in before.items()
         if torch.equal(parts.student.state_dict()[name], value)
     }
+    plain = {name for name in before if "adapter" not in name}
     assert frozen
-    assert (len(frozen) == len(before)) == (tune in ("head", "lora"))
+    assert (frozen >= plain) == (tune in ("head", "lora"))
     figures = evaluate_task(tmp_path / "run", split="val")["figures"]
     assert figures["points/miou"] > (0.3 if tune == "head" else 0.6)
     exported = SparseUNet.from_pretrained(export_student(tmp_path / "run", tmp_path / "export"))

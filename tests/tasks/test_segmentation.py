@@ -1,3 +1,4 @@
+import json
 import math
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pcpt.config import RunConfig, load_config, make_config
 from pcpt.data.scene_batch import collate_scenes
 from pcpt.data.scene_dataset import to_sample
 from pcpt.engine.run import build, train
-from pcpt.engine.task_evaluation import evaluate_task
+from pcpt.engine.task_evaluation import evaluate_task, pooled
 from pcpt.tasks.segmentation import voxel_labels
 from tests.data import labelled_scenes
 from tests.data.labelled_scenes import blocks
@@ -54,8 +55,27 @@ def test_it_learns_what_a_colour_tells(tmp_path: Path) -> None:
     assert record["figures"]["voxels/miou"] > 0.6
     assert record["split"] == "val" and record["figures"]["num_scenes"] == 2
     assert cli.main(["test", str(tmp_path / "run"), "--split", "train"]) == 0
-    with pytest.raises(ValueError, match="data.splits names no 'test'"):
+    with pytest.raises(ValueError, match=r"data\.splits names no 'test'"):
         evaluate_task(tmp_path / "run", split="test")
+
+
+def test_folds_are_pooled_by_their_points(tmp_path: Path) -> None:
+    runs = [str(tmp_path / name) for name in ("a", "b")]
+    for number, run in enumerate(runs):
+        values = tree(Path(run), steps=2)
+        values["data"]["splits"]["val"]["count"] = 1 + number
+        train(make_config(values | {"seed": number}))
+    together = tmp_path / "pooled.json"
+    assert cli.main(["test", *runs, "--pool", str(together)]) == 0
+    figures = json.loads(together.read_text())["figures"]
+    folds = [json.loads((Path(run) / "metrics.json").read_text())["figures"] for run in runs]
+    total = sum(torch.tensor(fold["points/confusion"]) for fold in folds)
+    assert figures["points/confusion"] == total.tolist()
+    hits = total.diagonal()
+    union = total.sum(1) + total[:, :-1].sum(0) - hits
+    assert figures["points/miou"] == pytest.approx((hits / union).mean().item(), abs=1e-6)
+    with pytest.raises(ValueError, match="same classes"):
+        pooled([folds[0], {"mAP@.25": 0.5}])
 
 
 def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:

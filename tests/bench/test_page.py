@@ -1,0 +1,113 @@
+"""Tables and the page of results: worked by hand, and the committed page made again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcpt.bench.command import ROOT
+from pcpt.bench.page import results_page
+from pcpt.bench.plans import all_plans
+from pcpt.bench.results import collect, make_result, read_results, without_paths
+from pcpt.bench.table import gain, summarise, text_table
+from tests.bench.toy_plan import MIOU, Pretender, toy_plan, toy_runner
+
+
+def record(row: str, seed: int, miou: float, **details: Any) -> dict[str, Any]:
+    plan = toy_plan()
+    cell = plan.by_name[f"few/{row}/seed{seed}"]
+    metrics = {"figures": {"points/miou": miou, "points/iou/none": float("nan")}, **details}
+    made = make_result(plan.name, cell, "abc", {"lr": "1e-3"}, [["test", "x"]], metrics)
+    return made | {"seconds": 90.0, "cpu_seconds": 60.0}
+
+
+RECORDS = [
+    record("scratch", 0, 0.20),
+    record("scratch", 1, 0.24),
+    record("learned", 0, 0.30),
+    record("learned", 1, 0.38),
+]
+
+
+def test_mean_spread_and_paired_gain() -> None:
+    one = summarise(RECORDS, "scratch", "few", MIOU)
+    assert one is not None
+    assert one.mean == pytest.approx(22.0)
+    assert one.spread == pytest.approx(2 * 2**0.5)  # of a sample of two: difference / sqrt(2)
+    assert one.text() == "22.0 ± 2.8 (2)"
+    difference = gain(RECORDS, "learned", "scratch", "few", MIOU)
+    assert difference is not None
+    assert dict(difference.values) == pytest.approx({0: 10.0, 1: 14.0})
+    only = gain(RECORDS[1:3], "learned", "scratch", "few", MIOU)
+    assert only is None  # no seed in common
+    alone = summarise(RECORDS[:1], "scratch", "few", MIOU)
+    assert alone is not None and alone.text() == "20.0 (1)"
+    assert summarise(RECORDS, "scratch", "many", MIOU) is None
+
+
+def test_nan_is_no_figure() -> None:
+    assert RECORDS[0]["figures"] == {"points/miou": 0.20}
+    json.dumps(RECORDS[0], allow_nan=False)
+
+
+def test_page_of_toys() -> None:
+    page = results_page([toy_plan()], RECORDS)
+    assert "## Toys" in page and "What toys can do." in page
+    assert "| scratch | 22.0 ± 2.8 (2) |" in page
+    assert "| *learned* | 34.0 ± 5.7 (2) |" in page  # controls are in italics
+    assert "| *learned* | +12.0 ± 2.8 (2) |" in page
+    assert "4 cells, 4 core-minutes: `pcpt bench proof --plan toy --only 'few'`" in page
+    assert "LEAK" not in page.partition("## Toys")[2]
+    with pytest.raises(ValueError, match="unknown plans toy"):
+        results_page([], RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mark"), [("yes", "**LEAK**"), ("possible", "leak?"), ("unknown", "leak?")]
+)
+def test_leaks_are_printed(verdict: str, mark: str) -> None:
+    pretraining = {"overlap": verdict, "overlapping": ["scene0001_00@1"]}
+    leaky = record("learned", 1, 0.38, pretraining=pretraining)
+    page = results_page([toy_plan()], [*RECORDS[:3], leaky])
+    assert f"| *learned* | 34.0 ± 5.7 (2) {mark} |" in page
+    named = f"`few/learned/seed1`: overlap with the pretraining data {verdict}: scene0001_00@1"
+    assert named in page
+    assert f"| scratch | 22.0 ± 2.8 (2) {mark}" not in page
+
+
+def test_text_table_is_aligned() -> None:
+    lines = text_table(toy_plan(), RECORDS, toy_plan().columns[1:]).splitlines()
+    assert lines[1] == "scratch  22.0 ± 2.8 (2)"
+    assert len(lines) == 3 and lines[0].endswith("few labels")
+    assert text_table(toy_plan(), [], toy_plan().columns) == "no cell is done yet"
+
+
+def test_without_paths() -> None:
+    places = {"rooms": "/data/rooms", "out": "/data/rooms/runs"}
+    value = {"a": ["run=/data/rooms/runs/x", ("/data/rooms/y", 3)], "b": None}
+    assert without_paths(value, places) == {"a": ["run=OUT/x", ["ROOMS/y", 3]], "b": None}
+
+
+def test_collect_takes_finished_cells_and_leaves_outdated_ones(tmp_path: Path) -> None:
+    plan = toy_plan()
+    toy_runner(plan, tmp_path / "out", Pretender()).run(plan.select(["few"], [0]))
+    aside = tmp_path / "out" / "cells" / "few" / "scratch" / "seed0" / "outdated-0"
+    aside.mkdir()
+    (aside / "result.json").write_text("{}")
+    assert collect(tmp_path / "out", tmp_path / "results") == 7
+    records = read_results(tmp_path / "results")
+    assert {r["cell"] for r in records if r["column"] == "few"} == {
+        "few/scratch/seed0",
+        "few/learned/seed0",
+    }
+    assert "| scratch | 20.0 (1) |" in results_page([plan], records)
+    (tmp_path / "results" / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"other.json is no record"):
+        read_results(tmp_path / "results")
+
+
+def test_the_committed_page_is_what_the_records_make() -> None:
+    """Figures are never typed: `pcpt bench table --write` after a change of records or plans."""
+    page = results_page(all_plans(), read_results(ROOT / "docs" / "results"))
+    assert (ROOT / "docs" / "results.md").read_text() == page
