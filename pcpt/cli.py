@@ -102,7 +102,7 @@ def export(arguments: Sequence[str]) -> int:
     for note in export_source(options.source, options.folder, settings):
         print(note)
     folder = options.folder
-    print(f"exported to {folder}; load it with SparseUNet.from_pretrained({str(folder)!r})")
+    print(f"exported to {folder}; its README.md says how to load it")
     return 0
 
 

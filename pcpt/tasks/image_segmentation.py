@@ -3,6 +3,7 @@ from ADE20K (arXiv 2104.04687). The exported run is the teacher ``segmenter``.""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -86,6 +87,15 @@ class ImageSegmentation(Method):
     def collate(self, samples: list[Any]) -> ImageBatch:
         """Joins samples into a batch."""
         return collate_images(samples)
+
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts, in words, for ``metrics.json``."""
+        return "all labelled pixels of whole images at data.image_size"
+
+    def export(self, batch: ImageBatch, folder: Path) -> None:
+        """Raises ``ValueError``: there is no benchmark format of these predictions here."""
+        raise ValueError(f"{type(self).__name__} has no benchmark format to export to {folder}")
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, classes, ceil(H / stride), ceil(W / stride)): scores of each cell."""

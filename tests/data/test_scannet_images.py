@@ -45,6 +45,9 @@ def test_colour_and_labels_of_exported_frames(tmp_path: Path) -> None:
     images = ScanNetImages(Config(roots=[str(tmp_path)], every=5)).open()
     assert images.names[:3] == ["scene0000_00/0", "scene0000_00/5", "scene0000_00/10"]
     assert len(images) == 6
+    assert images.scan_folders() == {
+        name: tmp_path / name for name in ("scene0000_00", "scene0001_00")
+    }
     found = images.load("scene0001_00/10")
     image, ids = picture(110)
     assert torch.equal(found.image.permute(1, 2, 0), torch.from_numpy(image))

@@ -50,12 +50,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_learns_a_tiny_set(trained: Path) -> None:
     record = evaluate_task(trained / "run", split="val")
     figures = record["figures"]
-    assert figures["num_images"] == 2 and record["task"] == "image_segmentation"
+    assert figures["num_images"] == 2 and "pixels" in record["protocol"]
     assert figures["pixels/miou"] > 0.6
     assert figures["pixels/accuracy"] > 0.75  # ImageNet weights untrained know nothing of it
     assert sum(map(sum, figures["pixels/confusion"])) == 2 * (HEIGHT * WIDTH - 4)
     written = json.loads((trained / "run" / "metrics.json").read_text())["figures"]
     assert written["pixels/miou"] == figures["pixels/miou"] and written.keys() == figures.keys()
+
+
+def test_no_benchmark_format(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no benchmark format"):
+        evaluate_task(trained / "run", split="val", export=tmp_path)
 
 
 def test_untrained_knows_nothing(trained: Path) -> None:
