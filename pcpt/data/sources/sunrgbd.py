@@ -174,6 +174,8 @@ def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
 class SUNRGBDImage(Scan):
     """One image folder as a scan of one frame, whose name is the folder's."""
 
+    folder: Path
+
     def __init__(
         self, name: str, folder: Path, config: SUNRGBD.Config, *, held_out: bool = False
     ) -> None:
