@@ -72,7 +72,7 @@ def _reference(intrinsics: Tensor, camera_to_world: Tensor, names: tuple[str, st
 
 def _check_values(values: Array, name: str) -> None:
     size = values.shape[1]
-    finite: Array = np.isfinite(values).all((1, 2))
+    finite = np.asarray(np.isfinite(values).all((1, 2)))
     last_row = np.eye(size, dtype=np.int64)[-1]
     determinant = _determinants(np.where(finite[:, None, None], values, 0))
     problems = (
