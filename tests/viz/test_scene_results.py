@@ -98,13 +98,16 @@ def test_boxes_are_drawn_where_they_are() -> None:
     color = torch.tensor([[250, 10, 10]], dtype=torch.uint8)
     corners = box_corners(boxes((0.0, 0.0, 0.0)))
     whole = draw_boxes(ground, camera(), corners, color)
-    dashed = draw_boxes(ground, camera(), corners, color, dashed=True)
     red = whole[0] > 150
     rows, columns = red.nonzero().unbind(1)
     # 0.6 m at 4.7 m and a focal length of 50: 6.4 pixels about (40, 30), lines 2 pixels thick
     assert 25 <= int(rows.min()) <= 27 and 33 <= int(rows.max()) <= 35
     assert 35 <= int(columns.min()) <= 37 and 43 <= int(columns.max()) <= 45
-    assert int((dashed[0] > 150).sum()) < int(red.sum())
+    large = box_corners(dataclasses.replace(boxes((0.0, 0, 0)), sizes=torch.full((1, 3), 4.0)))
+    whole, dashed = (
+        draw_boxes(ground, camera(), large, color, dashed=dashed) for dashed in (False, True)
+    )
+    assert 0.3 < int((dashed[0] > 150).sum()) / int((whole[0] > 150).sum()) < 0.9
     around = dataclasses.replace(boxes((0.0, -5.0, 0.0)), sizes=torch.tensor([[2.0, 4.0, 2.0]]))
     assert bool(draw_boxes(ground, camera(), box_corners(around), color)[0].any())
     nothing = draw_boxes(ground, camera(), box_corners(Boxes.none()), color[:0])
