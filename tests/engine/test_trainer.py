@@ -20,7 +20,8 @@ def test_what_a_run_writes(tmp_path: Path) -> None:
     train(toy_config(run, train={"steps": 5, "log_every": 2}))
     names = {path.name for path in run.iterdir()}
     assert names == {
-        "config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints",
+        "config.yaml", "environment.json", "data.json", "metrics.jsonl", "tensorboard",
+        "checkpoints",
     }  # fmt: skip
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 4, 5]

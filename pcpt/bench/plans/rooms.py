@@ -25,10 +25,19 @@ TEACHINGS = {
     "ppkt_random": ("teacher.name=lite0", "teacher.weights=random"),
     "ppkt_rooms2d": ("teacher.name=segmenter", f"teacher.weights={{cell:{TEACHER}}}/export"),
 }
-# What a row without a 3D network changes of lifted.yaml.
+# What a row without a 3D network changes of probe.yaml: the teacher's own features, lifted to the
+# points of a room from a quarter of the frames.
+_LIFTING = (
+    "student.name=lifted",
+    "student.voxel_size=0.05",
+    "student.frames.name=scannet_sens",
+    "student.frames.roots=[{rooms}/evaluate/scans]",
+    "student.frames.every=4",
+)
 LIFTED = {
-    "lifted": ("student.teacher.name=lite0", "student.cache={rooms}/lifted"),
+    "lifted": (*_LIFTING, "student.teacher.name=lite0", "student.cache={rooms}/lifted"),
     "lifted_rooms2d": (
+        *_LIFTING,
         "student.teacher.name=segmenter",
         f"student.teacher.weights={{cell:{TEACHER}}}/export",
         "student.cache={rooms}/lifted_rooms2d",
@@ -164,10 +173,9 @@ def _shared() -> list[Cell]:
     return cells
 
 
-def _train(config: str, seed: int, overrides: Sequence[str], *more: str) -> Command:
-    configs = [f"{CONFIGS}/{name}.yaml" for name in (config, *more)]
+def _train(config: str, seed: int, overrides: Sequence[str]) -> Command:
     run = ("run={here}/run", f"seed={seed}")
-    return ("train", *configs, *run, *overrides, "--resume", "auto")
+    return ("train", f"{CONFIGS}/{config}.yaml", *run, *overrides, "--resume", "auto")
 
 
 def _cell(
@@ -245,8 +253,7 @@ def _probes() -> list[Cell]:
                 overrides = (*_on_rooms(row, seed), f"task.levels={levels}", *LIFTED.get(row, ()))
                 # without statistics an untrained network would be worse than it has to be
                 norms = ("task.norm_scenes=16",) if row == SCRATCH else ()
-                more = ("lifted",) if row in LIFTED else ()
-                train = _train("probe", seed, (*overrides, *norms), *more)
+                train = _train("probe", seed, (*overrides, *norms))
                 name = f"{column}/{row}/seed{seed}"
                 cells.append(_cell(name, row, column, seed, train, "test", ()))
     return cells
