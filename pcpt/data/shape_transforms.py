@@ -90,7 +90,7 @@ def choose_points(
         generator: on the CPU; None always takes the same.
     """
     available = len(points)
-    if count == 0 or count == available and sampling != "random":
+    if count == 0 or (count == available and sampling != "random"):
         return torch.arange(available)
     if sampling == "first":
         return torch.arange(count) % available

@@ -1,5 +1,7 @@
 """Chairs, tables and lamps."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms.shapes import box, cushion, mirrored, rod, rotated, slab, turned

@@ -1,5 +1,7 @@
 """Guitars, knives and laptops."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms.shapes import box, loft, loft_between, rod, rotated

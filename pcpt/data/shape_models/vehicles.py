@@ -1,5 +1,7 @@
 """Airplanes and rockets."""
 
+# ruff: noqa: RUF005  (arrays are added to, not lists joined)
+
 import numpy as np
 
 from pcpt.data.rooms.shapes import loft_between, mirrored, rotated, turned
