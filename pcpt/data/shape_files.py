@@ -70,7 +70,7 @@ def parse_table(
         raise ValueError(f"{path} is cut short or damaged, expected {layout}: {error}") from None
     if table.shape[1] != columns:
         raise ValueError(f"{path} holds lines of {table.shape[1]} numbers, expected {layout}")
-    finite = np.isfinite(table.astype(np.float32)).all(1)
+    finite = (np.abs(table) <= np.finfo(np.float32).max).all(1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(

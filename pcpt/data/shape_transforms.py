@@ -70,7 +70,7 @@ def sphere_of(points: Tensor) -> tuple[Tensor, float]:
     center = exact.mean(0)
     radius = float((exact - center).norm(dim=1).max())
     # what rounding alone leaves of a single point that lies far from the origin
-    spread = 1e-12 * max(1.0, float(exact.abs().max()))
+    spread = 1e-12 * float(exact.abs().max())
     return center, radius if radius > spread else 1.0
 
 

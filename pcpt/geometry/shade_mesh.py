@@ -191,7 +191,7 @@ def _matrix_of(intrinsics: Tensor, view: int) -> Tensor:
 
 
 def _into_camera(points: Tensor, pose: Tensor) -> Tensor:
-    """(..., 3) world points in the camera's axes; the pose's rotation is orthonormal."""
+    """(..., 3) world points in the camera's axes."""
     return (points - pose[:3, 3]) @ torch.linalg.inv(pose[:3, :3]).mT
 
 

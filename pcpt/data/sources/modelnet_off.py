@@ -117,11 +117,9 @@ class ModelNetOffSet(ShapeSet):
 
     def _sampled(self, path: Path, name: str) -> tuple[Tensor, Tensor]:
         vertices, faces = read_off(path)
-        random = seeded("points", self._config.seed, name)
+        count, random = self._config.surface_points, seeded("points", self._config.seed, name)
         try:
-            points, normals, _ = sample_surface(
-                vertices, faces, self._config.surface_points, random
-            )
+            points, normals, _ = sample_surface(vertices, faces, count, random)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         return torch.from_numpy(points), torch.from_numpy(normals)

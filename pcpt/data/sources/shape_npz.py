@@ -1,6 +1,7 @@
 """Shapes in npz files: a file a split, or a file a shape."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ class ShapeNpz:
 
     A file of a split holds ``points`` (S, N, 3) floating, ``label`` (S,) and optionally ``name``
     (S,) text, ``normals`` (S, N, 3) and ``part`` (S, N); one of a single shape ``points`` (N, 3),
-    and optionally ``label`` (), ``normals`` (N, 3) and ``part`` (N,). Parts are counted within their
-    class. Nothing is unpickled.
+    and optionally ``label`` (), ``normals`` (N, 3) and ``part`` (N,). Parts are counted within
+    their class. Nothing is unpickled.
     """
 
     @dataclass
@@ -74,7 +75,7 @@ class ShapeNpz:
         root = root_folder("shape_npz", config.root)
         classes = list(config.classes) or read_scan_list(root / "classes.txt")
         ends = np.cumsum([0, *config.num_parts]).tolist()
-        parts_of_class = [list(range(a, b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        parts_of_class = [list(range(a, b)) for a, b in pairwise(ends)]
         if parts_of_class and len(parts_of_class) != len(classes):
             raise ValueError(
                 f"shape_npz: num_parts names {len(parts_of_class)} numbers, expected one for each "
@@ -125,19 +126,15 @@ class SingleShapeSet(ShapeSet):
         label = int(arrays["label"]) if "label" in arrays else 0
         if not 0 <= label < len(self.classes):
             raise ValueError(f"{path}: label {label}, but there are {len(self.classes)} classes")
-        parts = arrays.get("part") if self.parts_of_class else None
+        parts = normals = None
+        if self.parts_of_class and "part" in arrays:
+            first = self.parts_of_class[label][0]
+            parts = torch.from_numpy(arrays["part"].astype(np.int64) + first)
+        if self.has_normals:
+            normals = torch.from_numpy(arrays["normals"].astype(np.float32))
+        points = torch.from_numpy(arrays["points"].astype(np.float32))
         try:
-            shape = Shape(
-                name,
-                torch.from_numpy(arrays["points"].astype(np.float32)),
-                torch.from_numpy(arrays["normals"].astype(np.float32))
-                if self.has_normals
-                else None,
-                label,
-                None
-                if parts is None
-                else torch.from_numpy(parts.astype(np.int64) + self.parts_of_class[label][0]),
-            )
+            shape = Shape(name, points, normals, label, parts)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         return check_parts(str(path), shape, self)
