@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pcpt.ops import render_depth
+from pcpt.ops._projection_matrices import projection_matrices
 
 PAIRS = 1 << 20  # of a triangle and a pixel that are looked at at once
 
@@ -92,17 +93,18 @@ def shade_mesh(
         Images and depth, on the device of ``vertices``.
 
     Raises:
-        ValueError: shapes or dtypes that do not fit, a vertex that is not finite, or a face of no
-            vertex.
+        ValueError: shapes or dtypes that do not fit, a vertex that is not finite, a face of no
+            vertex, or a matrix that is not a camera's.
     """
     _check_mesh(vertices, faces)
+    matrices = _matrices(intrinsics, camera_to_world).to(vertices.device)
     corners = vertices.detach().double()[faces]
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = torch.nn.functional.normalize(normals, dim=1, eps=1e-300)
     tint = torch.tensor(color, dtype=torch.float64, device=vertices.device)
     images, depths = [], []
     for view, pose in enumerate(camera_to_world.to(vertices.device, torch.float64)):
-        matrix = _matrix_of(intrinsics, view).to(vertices.device)
+        matrix = matrices[view]
         in_camera = _into_camera(corners, pose)
         depth, face = _rasterise(in_camera, matrix, size, orthographic)
         shown = face >= 0
@@ -138,8 +140,8 @@ def cloud_depth(
         orthographic: parallel rays along the optical axis.
         radius: of the squares, pixels.
     """
+    matrices = _matrices(intrinsics, camera_to_world)
     if not orthographic:
-        matrices = intrinsics.expand(len(camera_to_world), 3, 3)
         return render_depth(points, matrices, camera_to_world, size, radius)
     depth = []
     identity = torch.eye(4, dtype=torch.float64)[None]
@@ -147,8 +149,7 @@ def cloud_depth(
         x, y, z = _into_camera(points.double(), pose).unbind(-1)
         # a pinhole camera divides by z: points multiplied by it come out orthographic
         spread = torch.stack((x * z, y * z, z), dim=1).float()
-        matrix = _matrix_of(intrinsics, view)[None]
-        depth.append(render_depth(spread, matrix, identity, size, radius))
+        depth.append(render_depth(spread, matrices[view : view + 1], identity, size, radius))
     return torch.cat(depth) if depth else points.new_zeros(0, *size, dtype=torch.float32)
 
 
@@ -186,8 +187,12 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         )
 
 
-def _matrix_of(intrinsics: Tensor, view: int) -> Tensor:
-    return (intrinsics if intrinsics.dim() == 2 else intrinsics[view]).double()
+def _matrices(intrinsics: Tensor, camera_to_world: Tensor) -> Tensor:
+    """(V, 3, 3) float64 intrinsics, once they and the poses are known to be a camera's."""
+    if intrinsics.dim() == 2:
+        intrinsics = intrinsics.expand(len(camera_to_world), *intrinsics.shape)
+    projection_matrices(intrinsics, camera_to_world)
+    return intrinsics.double()
 
 
 def _into_camera(points: Tensor, pose: Tensor) -> Tensor:

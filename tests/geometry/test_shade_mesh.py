@@ -84,7 +84,7 @@ def test_camera_inside_the_mesh_sees_triangles_that_reach_behind_it() -> None:
 
 def test_a_closed_mesh_has_no_cracks() -> None:
     # a fine height field that fills the image: every pixel centre lies on many shared edges
-    steps = torch.linspace(-2, 2, 33, dtype=torch.float64)
+    steps = torch.linspace(-3, 3, 33, dtype=torch.float64)
     x, y = torch.meshgrid(steps, steps, indexing="ij")
     vertices = torch.stack((x, y, 0.1 * (3 * x).sin() * y), dim=-1).reshape(-1, 3)
     corner = (torch.arange(32)[:, None] * 33 + torch.arange(32)).reshape(-1)
@@ -119,7 +119,6 @@ def test_light_is_lambert_from_the_camera_on_both_sides() -> None:
             assert views.images[0, :, 0, 0].sum() > 0 or cosine < 1
     middle = shade_mesh(square, torch.tensor([[0, 1, 2], [0, 2, 3]]), matrix, pose, (7, 7)).images
     # a point light at the camera: the farther from the foot, the flatter the light
-    assert middle[0, 0, 3, 3] > middle[0, 0, 3, 4] > middle[0, 0, 3, 4 + 0] - 1
     assert middle[0, 0, 3, 3] > middle[0, 0, 2, 2]
 
 
@@ -127,8 +126,8 @@ def test_ties_and_flat_triangles() -> None:
     vertices = torch.tensor([[-1.0, -1, 0], [3, -1, 0], [-1, 3, 0], [0, 0, 1], [0, 0, 1.5]])
     faces = torch.tensor([[3, 4, 4], [0, 1, 2], [0, 1, 2]])
     pose = look_at(torch.tensor([[0.0, 0, 3]]), up=(0.0, 1.0, 0.0))
-    views = shade_mesh(vertices, faces, torch.eye(3) * 2, pose, (2, 2))
-    assert (views.depth >= 0).all() and views.images.shape == (1, 3, 2, 2)
+    views = shade_mesh(vertices, faces, torch.eye(3), pose, (1, 2))
+    assert views.depth.tolist() == [[[3.0, 3.0]]]  # the flat one before it shows nowhere
 
 
 def test_clouds_are_shown_by_their_depth() -> None:
@@ -139,8 +138,9 @@ def test_clouds_are_shown_by_their_depth() -> None:
     assert views.images.shape == (2, 3, 32, 32)
     assert views.depth[:, 16, 16].tolist() == pytest.approx([1.5, 1.5], abs=0.1)
     assert views.images.amax() == 255 and (views.images[:, :, 0, 0] == 0).all()
-    flat = render_views(points, None, matrix / 2, poses, (32, 32), orthographic=True)
-    assert flat.depth[:, 8, 8].tolist() == pytest.approx([1.5, 1.5], abs=0.15)
+    matrix[0, 0] = matrix[1, 1] = 10.0
+    flat = render_views(points, None, matrix, poses, (32, 32), orthographic=True)
+    assert flat.depth[:, 16, 16].tolist() == pytest.approx([1.5, 1.5], abs=0.15)
 
 
 def test_a_cloud_lies_on_its_mesh() -> None:
@@ -185,6 +185,20 @@ def test_no_views_and_nothing_to_see() -> None:
         (torch.zeros(3, 3), torch.tensor([[0, 1, -1]]), "expected 0 to 2"),
     ],
 )
-def test_errors(vertices: Tensor, faces: Tensor, message: str) -> None:
+def test_broken_meshes_are_refused(vertices: Tensor, faces: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         shade_mesh(vertices, faces, torch.eye(3), torch.eye(4)[None], (2, 2))
+
+
+def test_broken_cameras_are_refused() -> None:
+    vertices, faces = soup(2)
+    for matrix, pose, message in (
+        (torch.eye(3) * 2, torch.eye(4)[None], r"intrinsics\[0\] must end in the row"),
+        (torch.eye(3), torch.full((1, 4, 4), torch.nan), "camera_to_world"),
+        (torch.eye(3).expand(2, 3, 3), torch.eye(4)[None], "one matrix a view"),
+    ):
+        for order in (faces, None):
+            with pytest.raises(ValueError, match=message):
+                render_views(vertices, order, matrix, pose, SIZE)
+            with pytest.raises(ValueError, match=message):
+                render_views(vertices, order, matrix, pose, SIZE, orthographic=True)
