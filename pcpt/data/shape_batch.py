@@ -25,7 +25,7 @@ class ShapeBatch:
         turn: (B, 3, 3) float64, linear map of the augmentation: rotation, then scale.
         shift: (B, 3) float64, its translation.
         names: of the shapes.
-        skipped: (shape, reason) of every shape that could not be read.
+        skipped: as in other batches; empty, because a shape that cannot be read is an error.
     """
 
     points: Tensor
