@@ -1,10 +1,9 @@
 """The files that sources of single shapes have in common: folders, tables of numbers, NumPy arrays.
 All of them come from others: sizes are looked at before memory is taken, and nothing unpickled."""
 
-import io
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -134,7 +133,7 @@ def read_npz(path: Path, wanted: dict[str, tuple[str, int]]) -> dict[str, np.nda
 
 
 def _read_array(
-    where: str, file: BinaryIO | io.BufferedIOBase, size: int, kinds: str, dimensions: int
+    where: str, file: IO[bytes], size: int, kinds: str, dimensions: int
 ) -> np.ndarray:
     """An array in NumPy's format of ``size`` bytes in all, from a file at its beginning."""
     try:

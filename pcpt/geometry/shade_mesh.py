@@ -105,8 +105,8 @@ def shade_mesh(
     images, depths = [], []
     for view, pose in enumerate(camera_to_world.to(vertices.device, torch.float64)):
         matrix = matrices[view]
-        in_camera = _into_camera(corners, pose)
-        depth, face = _rasterise(in_camera, matrix, size, orthographic)
+        in_camera = _into_camera(vertices.detach().double(), pose)
+        depth, face = _rasterise(in_camera, faces, matrix, size, orthographic)
         shown = face >= 0
         seen = normals[face.clamp(min=0)] if len(faces) else torch.zeros(*size, 3).to(tint)
         light = (seen * _towards_camera(depth, matrix, pose, orthographic)).sum(-1).abs()
@@ -214,12 +214,13 @@ def _towards_camera(depth: Tensor, matrix: Tensor, pose: Tensor, orthographic: b
 
 
 def _rasterise(
-    corners: Tensor, matrix: Tensor, size: tuple[int, int], orthographic: bool
+    vertices: Tensor, faces: Tensor, matrix: Tensor, size: tuple[int, int], orthographic: bool
 ) -> tuple[Tensor, Tensor]:
     """What one camera sees at the centres of its pixels.
 
     Args:
-        corners: (F, 3, 3) float64, triangles in the camera's axes.
+        vertices: (N, 3) float64, in the camera's axes.
+        faces: (F, 3) int64.
         matrix: (3, 3) float64 intrinsics.
 
     Returns:
@@ -227,17 +228,19 @@ def _rasterise(
         face: (H, W) int64, the triangle, -1 where nothing is seen.
     """
     height, width = size
-    depth = corners.new_full((height * width,), math.inf)
-    face = torch.full((height * width,), -1, device=corners.device)
-    z = corners[..., 2]
-    plane = torch.stack((corners[..., 0], corners[..., 1], torch.ones_like(z)), dim=-1)
-    homogeneous = (plane if orthographic else corners) @ matrix.mT
+    depth = vertices.new_full((height * width,), math.inf)
+    face = torch.full((height * width,), -1, device=vertices.device)
+    z = vertices[faces][..., 2]
+    if orthographic:
+        vertices = torch.cat((vertices[:, :2], torch.ones_like(vertices[:, 2:])), dim=1)
+    # each vertex once, so that it lies at the same place in all its triangles, bit by bit
+    homogeneous = (vertices @ matrix.mT)[faces]
     first, second, third = homogeneous.unbind(1)
     edges = torch.stack(
         (
-            torch.linalg.cross(second, third),
-            torch.linalg.cross(third, first),
-            torch.linalg.cross(first, second),
+            _cross(second, third),
+            _cross(third, first),
+            _cross(first, second),
         ),
         dim=1,
     )
@@ -254,12 +257,17 @@ def _rasterise(
         nearest = depth.scatter_reduce(0, pixel, at, reduce="amin")
         winner = (at == nearest[pixel]) & (at < depth[pixel])
         pixel, triangle = pixel[winner], triangle[winner]
-        lowest = torch.full_like(face, len(corners)).scatter_reduce(
-            0, pixel, triangle, reduce="amin"
-        )
-        face = torch.where(lowest < len(corners), lowest, face)
+        lowest = torch.full_like(face, len(faces)).scatter_reduce(0, pixel, triangle, reduce="amin")
+        face = torch.where(lowest < len(faces), lowest, face)
         depth = nearest
     return depth.reshape(size), face.reshape(size)
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    """The cross product, whose sign alone changes when the two are exchanged: no pixel on an edge
+    falls between its two triangles. ``torch.linalg.cross`` fuses a product with the difference."""
+    (a, b, c), (x, y, z) = first.unbind(-1), second.unbind(-1)
+    return torch.stack((b * z - c * y, c * x - a * z, a * y - b * x), dim=-1)
 
 
 def _candidates(

@@ -126,7 +126,7 @@ def test_ties_and_flat_triangles() -> None:
     vertices = torch.tensor([[-1.0, -1, 0], [3, -1, 0], [-1, 3, 0], [0, 0, 1], [0, 0, 1.5]])
     faces = torch.tensor([[3, 4, 4], [0, 1, 2], [0, 1, 2]])
     pose = look_at(torch.tensor([[0.0, 0, 3]]), up=(0.0, 1.0, 0.0))
-    views = shade_mesh(vertices, faces, torch.eye(3), pose, (1, 2))
+    views = shade_mesh(vertices, faces, torch.diag(torch.tensor([3.0, 3, 1])), pose, (1, 2))
     assert views.depth.tolist() == [[[3.0, 3.0]]]  # the flat one before it shows nowhere
 
 
