@@ -132,9 +132,7 @@ def read_npz(path: Path, wanted: dict[str, tuple[str, int]]) -> dict[str, np.nda
         raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _read_array(
-    where: str, file: IO[bytes], size: int, kinds: str, dimensions: int
-) -> np.ndarray:
+def _read_array(where: str, file: IO[bytes], size: int, kinds: str, dimensions: int) -> np.ndarray:
     """An array in NumPy's format of ``size`` bytes in all, from a file at its beginning."""
     try:
         version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
