@@ -59,9 +59,10 @@ class ShapeBatch:
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "ShapeBatch":
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ShapeBatch(
-            **{n: change(v) if isinstance(v, Tensor) else v for n, v in values.items()}
-        )
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = change(value)
+        return ShapeBatch(**values)
 
 
 def collate_shapes(samples: Sequence[ShapeBatch]) -> ShapeBatch:
