@@ -18,6 +18,7 @@ from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.labelled_image import LabelledImageSet
 from pcpt.data.order import epoch_order
 from pcpt.data.scene import SceneSet
+from pcpt.data.shape import ShapeSet
 from pcpt.data.skips import SkipLog, first_valid
 from pcpt.data.transforms import (
     AugmentConfig,
@@ -30,6 +31,11 @@ from pcpt.data.transforms import (
 from pcpt.geometry.correspondence import back_project, match_frames
 
 SPLITS = ("train", "held_out", "all")
+OTHER_KINDS: dict[type, str] = {
+    SceneSet: "labelled scenes",
+    LabelledImageSet: "labelled images",
+    ShapeSet: "single shapes",
+}
 
 
 @dataclass
@@ -108,10 +114,10 @@ class PosedFrames(Dataset[Batch]):
         self.seed = seed
         source = config.source
         opened = registry.get("datasets", source.name)(source).open()
-        if isinstance(opened, (SceneSet, LabelledImageSet)):
-            kind = "scenes" if isinstance(opened, SceneSet) else "images"
+        if isinstance(opened, tuple(OTHER_KINDS)):
+            kind = next(kind for owner, kind in OTHER_KINDS.items() if isinstance(opened, owner))
             raise ValueError(
-                f"data source {source.name!r} holds labelled {kind}, not posed frames; give "
+                f"data source {source.name!r} holds {kind}, not posed frames; give "
                 "data.source.name a source of frames"
             )
         self.scans: list[Scan] = opened

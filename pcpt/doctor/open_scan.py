@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from pcpt import registry
 from pcpt.data.frame import Scan
 from pcpt.data.scene import SceneSet
+from pcpt.data.shape import ShapeSet
 
 
 def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -> Scan:
@@ -30,6 +31,8 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
     scans = make_source(source or _recognise(path), path, options).open()
     if isinstance(scans, SceneSet):
         raise ValueError(f"{path} holds labelled scenes, not posed frames; name another --source")
+    if isinstance(scans, ShapeSet):
+        raise ValueError(f"{path} holds single shapes, not posed frames; name another --source")
     if len(scans) != 1:
         names = ", ".join(scan.name for scan in scans[:5])
         raise ValueError(f"{path} holds {len(scans)} scans ({names}); give the path of one")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pcpt.config import RunConfig, to_tree
-from pcpt.data.limited import labelled_hash
+from pcpt.data.limited import LimitConfig, labelled_hash
 from pcpt.data.scan_identity import find_overlap, identities_hash
 from pcpt.engine.data_record import DataRecord, read_record
 from pcpt.engine.folder import environment
@@ -68,13 +68,15 @@ def _labelled(config: RunConfig, names: Sequence[str]) -> dict[str, Any]:
     return {
         "scenes": len(names),
         "points": getattr(limit, "points", 0),
-        "seed": getattr(limit, "seed", 0),
+        "seed": getattr(limit, "seed", getattr(config.data, "limit_seed", 0)),
     }
 
 
 def _labelled_hash(config: RunConfig, names: Sequence[str]) -> str:
     limit = getattr(config.data, "limit", None)
-    return identities_hash(names)[:16] if limit is None else labelled_hash(names, limit)
+    if not isinstance(limit, LimitConfig):  # nothing but the names is limited
+        return identities_hash(names)[:16]
+    return labelled_hash(names, limit)
 
 
 def _init(folder: Path) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from pcpt.config import load_config
 from pcpt.data.limited import limit_scenes
 from pcpt.data.scene_dataset import SceneDataConfig, open_split
+from pcpt.data.shape_dataset import ShapeDataConfig, Shapes
 from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
 from pcpt.engine.provenance import provenance
@@ -87,7 +88,9 @@ def evaluate_task(
 
 
 def _labelled_scenes(data: Any) -> list[str]:
-    """Names of the scenes whose labels the run was allowed to see; none of images."""
+    """Names of the scenes or shapes whose labels the run was allowed to see; none of images."""
+    if isinstance(data, ShapeDataConfig):
+        return Shapes(data, "train", 0).names
     if not isinstance(data, SceneDataConfig):
         return []
     return limit_scenes(open_split(data, "train").names, data.limit)

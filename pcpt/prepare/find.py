@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pcpt.data.frame import Scan
 from pcpt.data.scene import SceneSet
+from pcpt.data.shape import ShapeSet
 from pcpt.doctor.open_scan import make_source, recognising
 
 DEPTH = 3  # folders below the path given
@@ -90,6 +91,8 @@ def _open(source: str, path: Path, options: tuple[str, ...]) -> Found | str:
         return str(error)
     if isinstance(opened, SceneSet):
         raise ValueError(f"source {source!r} reads labelled scenes, not the posed frames of scans")
+    if isinstance(opened, ShapeSet):
+        raise ValueError(f"source {source!r} reads single shapes, not the posed frames of scans")
     return Found([(path, scan) for scan in opened])
 
 
