@@ -30,9 +30,9 @@ def provenance(
         labelled: names of the scenes whose labels it was trained on.
 
     Returns:
-        ``task``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their
-        number), ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind,
-        hash of the weights), ``pretraining`` (see there), ``voxel_size``, ``seed``, ``commit``,
+        ``task``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their number),
+        ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind, hash of
+        the weights), ``pretraining`` (see there), ``voxel_size``, ``seed``, ``commit``,
         ``environment`` and ``config``.
     """
     record = read_record(folder) or DataRecord(unknown=("no data.json in the run folder",))
