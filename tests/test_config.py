@@ -202,3 +202,8 @@ def test_changed_keys() -> None:
 def test_every_shipped_config_loads(path: Path) -> None:
     loaded = config.load_config([path])
     assert config.make_config(config.to_tree(loaded)) == loaded
+
+
+def test_a_bare_off_is_off() -> None:
+    loaded = config.load_config([REPOSITORY / "configs" / "demo.yaml"], ["train.amp=off"])
+    assert loaded.train.amp == "off"

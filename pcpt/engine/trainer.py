@@ -82,6 +82,8 @@ class Trainer:
         threads: int = 0
 
         def __post_init__(self) -> None:
+            if self.amp == "False":
+                self.amp = "off"  # what YAML makes of a bare off
             check_choice("train.amp", self.amp, AMP)
             for key in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every"):
                 check_minimum(f"train.{key}", getattr(self, key), 1)
