@@ -297,7 +297,7 @@ def test_random_damage_to_scan_json_never_escapes_as_another_error(tmp_path: Pat
     refused = 0
     for _ in range(150):
         damaged = bytearray(text)
-        for position in random.integers(0, len(text), 3):
+        for position in random.integers(0, len(text), random.integers(1, 4)):
             damaged[position] = int(random.integers(32, 127))
         (tmp_path / "scan.json").write_bytes(bytes(damaged))
         try:
