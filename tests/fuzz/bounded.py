@@ -90,24 +90,35 @@ def _child(
 def _outcome(path: Path, read: Callable[[Path], object], size: int) -> Outcome:
     error = ""
     faults = []
-    tracemalloc.start()
     begin = time.perf_counter()
-    try:
-        read(path)
-    except REFUSED as refusal:
-        error = str(refusal)
+    raised, peak = _traced(path, read)
+    seconds = time.perf_counter() - begin
+    if isinstance(raised, REFUSED):
+        error = str(raised)
         if path.name not in error:
             faults.append(f"the error does not name the file: {error}")
-    except BaseException as other:  # also what the limit of memory raises
-        faults.append(f"{type(other).__name__}: {other}")
-    seconds = time.perf_counter() - begin
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    elif raised is not None:
+        faults.append(f"{type(raised).__name__}: {raised}")
     if seconds > SECONDS:
         faults.append(f"took {seconds:.1f} s")
-    if peak > 2 * size + CONSTANT:
+    limit = 2 * size + CONSTANT
+    # what is imported at the first need of it is not held for this file, nor a second time
+    if peak > limit and (peak := _traced(path, read)[1]) > limit:
         faults.append(f"held {peak} bytes for a file of {size}")
     return Outcome(path.name, error, "; ".join(faults))
+
+
+def _traced(path: Path, read: Callable[[Path], object]) -> tuple[BaseException | None, int]:
+    """What reading raised, if anything, and the most bytes that Python held meanwhile."""
+    raised: BaseException | None = None
+    tracemalloc.start()
+    try:
+        read(path)
+    except BaseException as error:  # also what the limit of memory raises
+        raised = error
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return raised, peak
 
 
 def damaged(whole: bytes, seed: int) -> bytes:
