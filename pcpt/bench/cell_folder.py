@@ -17,6 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pcpt.data.write_json import write_json
+
 RESULT, FAILURE, ATTEMPTS, LOG = "result.json", "failed.json", "commands.jsonl", "log.txt"
 
 
@@ -155,13 +157,6 @@ class CellFolder:
     def fail(self, failure: Mapping[str, Any]) -> None:
         """Writes why the cell could not be computed."""
         write_json(self.path / FAILURE, failure)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:

@@ -4,8 +4,6 @@ A run's record names its own scans and everything that its first weights and its
 before, so that a leak shows however many steps it is away.
 """
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from pcpt.config import RunConfig
 from pcpt.data.json_object import JsonObject, read_json
 from pcpt.data.scan_identity import identities_hash, scan_identity
+from pcpt.data.write_json import write_json
 
 FILE = "data.json"
 FORMAT_VERSION = 1
@@ -86,9 +85,7 @@ class DataRecord:
             ],
             "unknown": list(self.unknown),
         }
-        partial = folder / f"{FILE}.partial"
-        partial.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, folder / FILE)
+        write_json(folder / FILE, tree)
 
 
 def read_record(folder: Path) -> DataRecord | None:

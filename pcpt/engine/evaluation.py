@@ -1,7 +1,7 @@
 """Scores a trained run on frames it has not seen, beside the same network untrained."""
 
 import json
-import os
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.table import Table
 from pcpt.config import RunConfig
 from pcpt.data.batch import Batch
 from pcpt.data.skips import SkipLog
+from pcpt.data.write_json import write_json
 from pcpt.engine.run import Parts, build, load_run, prepare
 from pcpt.methods.base import Method
 
@@ -89,11 +90,16 @@ def evaluate_run(
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:
-    """What ``evaluate_run`` wrote; raises ``FileNotFoundError`` where it has not run."""
+    """What ``evaluate_run`` or ``evaluate_task`` wrote, with NaN for figures that have no value;
+    raises ``FileNotFoundError`` where it has not run."""
     path = Path(folder) / "metrics.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run tools/test.py {folder} first")
-    return json.loads(path.read_text())
+    metrics: dict[str, Any] = json.loads(path.read_text())
+    for name in ("untrained", "trained", "figures"):
+        figures = metrics.get(name, {})
+        figures |= {key: math.nan for key, value in figures.items() if value is None}
+    return metrics
 
 
 def comparison(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
@@ -153,10 +159,3 @@ def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
         columns[str(folder) if name in columns else name] = figures["trained"]
     frames = next(iter(columns.values())).get("num_frames", 0)
     print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates")
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a JSON file whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(partial, path)

@@ -1,6 +1,5 @@
 """The run folder: config.yaml, environment.json, metrics.jsonl, tensorboard/ and checkpoints/."""
 
-import json
 import logging
 import platform
 import subprocess
@@ -12,6 +11,7 @@ import yaml
 
 import pcpt
 from pcpt.config import RunConfig, changed_keys, to_yaml
+from pcpt.data.write_json import write_json
 from pcpt.engine.checkpoint import list_checkpoints, load_checkpoint, newest_whole, step_of
 from pcpt.ops._library import COMPILED
 
@@ -90,7 +90,7 @@ def open_folder(config: RunConfig, start: Path | None) -> Path:
             path.rename(path.with_name(path.name + ".abandoned"))
             _log.warning("renamed %s to *.abandoned: the run goes on from step %d", path, step)
     (folder / "config.yaml").write_text(to_yaml(config))
-    (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    write_json(folder / "environment.json", environment())
     return folder
 
 

@@ -1,7 +1,6 @@
 """Weights to start from: what fits by name and shape is taken over, and what did not is told."""
 
 import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pcpt.data.write_json import write_json
 from pcpt.engine.init_source import STUDENT, Source, read_source
 
 LOADED = "loaded"
@@ -121,7 +121,7 @@ class InitReport:
         content["counts"] = self.counts
         content["tensors"] = {status: self._names(status) for status in _STATUSES}
         content["reasons"] = {row.name: row.why for row in self.rows if row.status == RESHAPED}
-        (folder / "init.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "init.json", content)
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ from pcpt.config import load_config
 from pcpt.data.limited import limit_scenes
 from pcpt.data.scene_dataset import SceneDataConfig, open_split
 from pcpt.data.shape_dataset import ShapeDataConfig, Shapes
+from pcpt.data.write_json import write_json
 from pcpt.engine.data_record import scan_identities
-from pcpt.engine.evaluation import write_json
 from pcpt.engine.provenance import provenance
 from pcpt.engine.run import load_run
 from pcpt.metrics.segmentation import segmentation_figures

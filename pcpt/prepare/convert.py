@@ -19,6 +19,7 @@ from pcpt.data.files import every_nth
 from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.images import WrongSize
 from pcpt.data.transforms import fit_view
+from pcpt.data.write_json import write_json
 from pcpt.data.write_scan import write_folder_scan
 from pcpt.doctor import examine
 from pcpt.doctor.diagnosis import rounded
@@ -29,7 +30,6 @@ from pcpt.prepare.record import (
     describe_files,
     looks_whole,
     read_record,
-    write_json,
 )
 from pcpt.prepare.settings import Settings
 

@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pcpt.data.write_json import write_json
 from pcpt.prepare.convert import NOT_JUDGED, Outcome, is_ill
-from pcpt.prepare.record import write_json
 from pcpt.prepare.run import REPORT, Finished
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from pcpt.config import changed_keys
 from pcpt.data.json_object import JsonObject, read_json
+from pcpt.data.write_json import write_json
 from pcpt.prepare.backends import run_jobs, run_on_dask
 from pcpt.prepare.convert import Job, Outcome
 from pcpt.prepare.find import find_scans
 from pcpt.prepare.names import unique_names
-from pcpt.prepare.record import RECORD, read_record, sha256_of, write_json
+from pcpt.prepare.record import RECORD, read_record, sha256_of
 from pcpt.prepare.settings import Settings
 
 SETTINGS, INDEX, REPORT, LOCK = "settings.json", "index.json", "report.json", ".lock"

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 from pcpt.data.scan_json import ScanDescription, read_scan_json
 from pcpt.data.tar_index import BLOCK, LISTING, SHARD_NAME, read_tar_index
+from pcpt.data.write_json import write_json
 from pcpt.geometry.camera import Camera
-from pcpt.prepare.record import read_record, sha256_of, write_json
+from pcpt.prepare.record import read_record, sha256_of
 from pcpt.prepare.run import prepared_scans
 
 SHARDS, SHARD_INDEX = "shards", "index.json"
