@@ -145,6 +145,7 @@ class Shapes(Dataset[ShapeBatch]):
         split: train, val or test.
         seed: of order, choice of points and augmentation.
         training: limit, shuffle and augment; by default of the training split alone.
+        limited: only the shapes that ``limit`` leaves; by default as ``training``.
 
     Attributes:
         names: of the shapes, after limiting.
@@ -156,12 +157,19 @@ class Shapes(Dataset[ShapeBatch]):
     """
 
     def __init__(
-        self, config: ShapeDataConfig, split: str, seed: int, *, training: bool | None = None
+        self,
+        config: ShapeDataConfig,
+        split: str,
+        seed: int,
+        *,
+        training: bool | None = None,
+        limited: bool | None = None,
     ) -> None:
         self.config = config
         self.split = split
         self.seed = seed
         self.training = split == "train" if training is None else training
+        self.limited = self.training if limited is None else limited
         self.shape_set = open_shapes(config, split)
         self.classes = self.shape_set.classes
         if config.normals and not self.shape_set.has_normals:
@@ -184,7 +192,7 @@ class Shapes(Dataset[ShapeBatch]):
                 f"data.val_fraction is {config.val_fraction}, which leaves split {self.split!r} of "
                 f"{config.source.name!r} without shapes"
             )
-        if self.training and config.limit < 1:
+        if self.limited and config.limit < 1:
             chosen = self._draw(names, config.limit, config.limit_seed, least=1, what="limit")
             names = [name for name in names if name in chosen]
         return names
