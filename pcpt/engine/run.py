@@ -40,7 +40,9 @@ def build(config: RunConfig, device: torch.device | str = "cpu") -> Parts:
         task = registry.get("tasks", config.task.name)(config.task, student, config.data)
         return Parts(task.to(device), student)
     draw_from(config.seed, 1)
-    teacher = registry.get("teachers", config.teacher.name)(config.teacher)
+    teacher = None
+    if config.teacher is not None:
+        teacher = registry.get("teachers", config.teacher.name)(config.teacher)
     draw_from(config.seed, 2)
     method = registry.get("methods", config.method.name)(config.method, student, teacher)
     method.to(device)

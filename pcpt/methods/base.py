@@ -25,13 +25,18 @@ class Output(NamedTuple):
 class Method(nn.Module):
     """Base of methods and tasks: ``forward(batch) -> Output``.
 
-    ``Data`` is the dataclass of the run's ``data`` section.
+    ``Data`` is the dataclass of the run's ``data`` section. ``needs_teacher``: whether a run must
+    name a teacher; without one a method that needs none is given None. ``evaluation_split`` is what
+    is scored unless another is asked for, ``in_percent`` whether figures are shares.
 
     Parameters are what is trained. Frozen networks are handed to ``freeze``: they follow ``.to()``
     but are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
     """
 
     Data: ClassVar[type] = DataConfig
+    needs_teacher: ClassVar[bool] = True
+    evaluation_split: ClassVar[str] = "held_out"
+    in_percent: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,9 +21,9 @@ from pcpt.tasks.objects import (
     POOLINGS,
     ObjectTask,
     count_labels,
+    embed_batch,
     embedding_channels,
     joined,
-    shape_embedding,
 )
 from pcpt.tasks.shape_head import check_head, shape_head
 
@@ -119,8 +119,7 @@ class Classification(ObjectTask):
 
     def predict(self, batch: ShapeBatch) -> Tensor:
         """(B, C) class scores."""
-        features = self.student(batch.points, batch.normals)
-        return self.head(shape_embedding(features, self.config.pooling))
+        return self.head(embed_batch(self.student, batch, self.config.pooling))
 
     def forward(self, batch: ShapeBatch) -> Output:
         """Cross-entropy over the batch's labelled shapes; zero where it has none."""

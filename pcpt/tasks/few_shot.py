@@ -16,7 +16,7 @@ from pcpt.methods.base import Output
 from pcpt.registry import register
 from pcpt.tasks.frozen import channel_statistics
 from pcpt.tasks.frozen_shapes import FrozenShapes, FrozenShapesConfig, scaled
-from pcpt.tasks.objects import embedding_channels, joined, shape_embedding
+from pcpt.tasks.objects import embed_batch, embedding_channels, joined
 from pcpt.tasks.shape_features import Embeddings
 from pcpt.tasks.svm import fit_machine, predict
 
@@ -173,8 +173,7 @@ class FewShot(FrozenShapes):
             schedule.step()
 
     def _scores(self, network: nn.ModuleList, batch: ShapeBatch) -> Tensor:
-        features = network[0](batch.points, batch.normals)
-        return network[1](shape_embedding(features, self.config.pooling))
+        return network[1](embed_batch(network[0], batch, self.config.pooling))
 
 
 def nearest_classes(

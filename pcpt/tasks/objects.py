@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pcpt.data.shape_batch import ShapeBatch, collate_shapes
 from pcpt.data.shape_dataset import ShapeDataConfig, Shapes, open_shapes
-from pcpt.methods.base import Method
+from pcpt.methods.shapes import ShapeMethod
 from pcpt.students.point_features import PointFeatures
 
 POOLINGS = ("pooled", "pooled_and_mean")
@@ -17,7 +17,7 @@ EVALUATED_TOGETHER = 32  # shapes of one forward pass
 _log = logging.getLogger(__name__)
 
 
-class ObjectTask(Method):
+class ObjectTask(ShapeMethod):
     """Base of tasks: a method whose batches are single shapes.
 
     Subclasses implement ``forward(batch) -> Output`` and ``evaluate(batches)``, which is given
@@ -37,7 +37,6 @@ class ObjectTask(Method):
             for tasks that do not learn step by step.
     """
 
-    Data = ShapeDataConfig
     selected_by: ClassVar[str] = ""
 
     def __init__(self, config: Any, student: Any, data: ShapeDataConfig) -> None:
@@ -57,18 +56,6 @@ class ObjectTask(Method):
         self.classes = shapes.classes
         self.part_names = shapes.part_names
         self.parts_of_class = shapes.parts_of_class
-
-    def make_dataset(self, config: ShapeDataConfig, split: str, seed: int) -> Shapes:  # type: ignore[override]
-        """Samples of a split: those of "train" limited, shuffled and augmented as configured."""
-        return Shapes(config, split, seed)
-
-    def evaluation_set(self, config: ShapeDataConfig, split: str) -> Shapes:
-        """All shapes of a split, not augmented."""
-        return Shapes(config, split, 0, training=False)
-
-    def collate(self, samples: list[Any]) -> ShapeBatch:  # type: ignore[override]
-        """Joins samples into a batch."""
-        return collate_shapes(samples)
 
     @property
     def protocol(self) -> str:
@@ -115,6 +102,14 @@ def shape_embedding(features: PointFeatures, pooling: str) -> Tensor:
     if pooling == "pooled":
         return features.pooled
     return torch.cat([features.pooled, features.point.mean(1)], dim=1)
+
+
+def embed_batch(student: Any, batch: ShapeBatch, pooling: str) -> Tensor:
+    """(B, D) ``shape_embedding`` of a batch; of a network that can, without its points' features
+    where nobody asks for them."""
+    if pooling == "pooled" and hasattr(student, "encode"):
+        return student.encode(batch.points, batch.normals).pooled
+    return shape_embedding(student(batch.points, batch.normals), pooling)
 
 
 def embedding_channels(student: Any, pooling: str) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pcpt.data.cloud_cache import load_cached, save_cached
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.students.cloud import inference
-from pcpt.tasks.objects import joined, shape_embedding
+from pcpt.tasks.objects import embed_batch, joined
 
 _KEPT_TOGETHER = 256  # shapes in one file of the cache
 _VERSION = "shape embeddings 1"
@@ -85,7 +85,7 @@ def _split(batch: ShapeBatch, size: int) -> Iterator[ShapeBatch]:
 
 def _embed(student: Any, batch: ShapeBatch, pooling: str) -> Tensor:
     with inference(student):
-        return shape_embedding(student(batch.points, batch.normals), pooling).float()
+        return embed_batch(student, batch, pooling).float()
 
 
 def weights_hash(student: nn.Module) -> str:
