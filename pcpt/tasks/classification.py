@@ -95,7 +95,8 @@ class Classification(ObjectTask):
             # of mean 1 over the training shapes; a class without any does not count
             share = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
             weight = torch.where(counts > 0, share, 0.0).float()
-        self.register_buffer("class_weight", weight)
+        # not saved: a run that starts from this one has labels of its own
+        self.register_buffer("class_weight", weight, persistent=False)
 
     def train(self, mode: bool = True) -> "Classification":
         """As ``nn.Module.train``, but what is not trained stays in eval mode."""
