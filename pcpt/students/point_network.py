@@ -154,7 +154,9 @@ def width_of(channels: int, width: float) -> int:
 def check_width(width: float) -> None:
     """Raises ``ValueError`` unless ``student.width`` can be meant."""
     if not 0 < width <= 8:
-        raise ValueError(f"student.width is {width}, expected above 0 and at most 8; 1 is the paper's")
+        raise ValueError(
+            f"student.width is {width}, expected above 0 and at most 8; 1 is the paper's"
+        )
 
 
 class SharedLayers(nn.Sequential):
@@ -221,5 +223,3 @@ def propagate(points: Tensor, centers: Tensor, features: Tensor, k: int = 3) -> 
     weight = 1 / found.squared_distance.clamp(min=_NEAREST)
     weight = (weight / weight.sum(2, keepdim=True)).to(features.dtype)
     return (gather_rows(features, found.index) * weight[..., None]).sum(2)
-
-
