@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from pcpt.data.view_dataset import ViewBatch, ViewDataConfig
 from pcpt.methods.base import Output
+from pcpt.metrics.classification import classification_figures
+from pcpt.metrics.segmentation import confusion_matrix
 from pcpt.registry import register
 from pcpt.tasks.views import ViewTask
 
@@ -44,6 +46,8 @@ class ViewClassification(ViewTask):
                     f"task.label_smoothing is {self.label_smoothing}, expected 0 or more, below 1"
                 )
 
+    selected_by = "accuracy"
+
     def __init__(self, config: Config, student: Any, data: ViewDataConfig) -> None:
         super().__init__(config, student, data)
         self.classifier = nn.Linear(student.codeword_channels, len(self.classes))
@@ -75,27 +79,24 @@ class ViewClassification(ViewTask):
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[ViewBatch]) -> dict[str, Any]:
-        """``accuracy`` of shapes by the maximum over their views, ``class_accuracy``, its mean over
-        classes, and ``view_accuracy`` of single views."""
+        """``accuracy`` of shapes by the maximum over their views, ``class_accuracy`` and
+        ``accuracy/CLASS``, and ``view_accuracy`` of single views."""
         was_training = self.training
         self.eval()
-        counts = torch.zeros(len(self.classes), 2)
-        views = torch.zeros(2)
+        classes, shapes = len(self.classes), 0
+        of_shapes = torch.zeros(classes, classes + 1, dtype=torch.int64)
+        of_views = of_shapes.clone()
         for batch in batches:
-            whole, single = (logits.cpu() for logits in self.logits(batch.images))
-            for row, label in enumerate(batch.label.tolist()):
-                if label >= 0:
-                    counts[label] += torch.tensor([float(whole[row].argmax() == label), 1.0])
-                    hits = (single[row].argmax(1) == label).sum().item()
-                    views += torch.tensor([hits, single.shape[1]])
+            whole, single = self.logits(batch.images)
+            label = batch.label[:, None].expand(single.shape[:2])
+            of_shapes += confusion_matrix(batch.label, whole.argmax(1), classes).cpu()
+            guess = single.argmax(2).flatten()
+            of_views += confusion_matrix(label.flatten(), guess, classes).cpu()
+            shapes += batch.num_samples
         self.train(was_training)
-        right, total = counts.unbind(1)
-        return {
-            "num_shapes": int(total.sum()),
-            "accuracy": float(right.sum() / total.sum()),
-            "class_accuracy": float((right / total)[total > 0].mean()),
-            "view_accuracy": float(views[0] / views[1]),
-        }
+        figures = classification_figures(of_shapes, self.classes)
+        views = classification_figures(of_views, self.classes)["accuracy"]
+        return {"num_shapes": shapes, **figures, "view_accuracy": views}
 
     @property
     def protocol(self) -> str:

@@ -27,6 +27,7 @@ class ViewSegmentation(ViewTask):
     """
 
     with_points = True
+    selected_by = "points/accuracy"
 
     @dataclass
     class Config:
