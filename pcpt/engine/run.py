@@ -44,7 +44,8 @@ def build(config: RunConfig, device: torch.device | str = "cpu") -> Parts:
     if config.teacher is not None:
         teacher = registry.get("teachers", config.teacher.name)(config.teacher)
     draw_from(config.seed, 2)
-    method = registry.get("methods", config.method.name)(config.method, student, teacher)
+    owner = registry.get("methods", config.method.name)
+    method = owner.from_parts(config.method, student, teacher, config.data)
     method.to(device)
     return Parts(method, student, teacher)
 

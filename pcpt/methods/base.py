@@ -42,6 +42,12 @@ class Method(nn.Module):
         super().__init__()
         self.frozen: dict[str, nn.Module] = {}
 
+    @classmethod
+    def from_parts(cls, config: Any, student: Any, teacher: Any, data: Any) -> "Method":
+        """The method of a run. One whose weights depend on the data, such as on the number of
+        classes, overrides this to look at ``data``, the section of the run's config."""
+        return cls(config, student, teacher)  # type: ignore[call-arg]
+
     def freeze(self, name: str, module: nn.Module) -> None:
         """Keeps ``module`` as ``frozen[name]``: in eval mode, without gradients, never saved."""
         self.frozen[name] = module.eval().requires_grad_(False)

@@ -67,8 +67,10 @@ class EdgeConv(nn.Module):
         squares = (degree * around.square() + 2 * beside * total + k * beside.square()).sum(0)
         mean, variance = neighbor_mean + own_mean, (squares / count).clamp(min=0)
         with torch.no_grad():
-            assert norm.num_batches_tracked is not None and norm.momentum is not None
+            assert norm.num_batches_tracked is not None
             norm.num_batches_tracked += 1
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
+            # without a momentum the mean over all batches, as in torch
+            share = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+            norm.running_mean.lerp_(mean, float(share))
+            norm.running_var.lerp_(variance * (count / max(1, count - 1)), float(share))
         return mean, variance

@@ -172,7 +172,7 @@ class SharedLayers(nn.Sequential):
         layers: list[nn.Module] = []
         for before, after in zip(channels, channels[1:]):
             layers += [nn.Linear(before, after, bias=False), RowNorm(after)]
-            layers.append(nn.LeakyReLU(slope) if slope else nn.ReLU())
+            layers.append(nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True))
         super().__init__(*(layers if activate_last else layers[:-1]))
 
     def forward(self, rows: Tensor) -> Tensor:

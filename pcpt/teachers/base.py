@@ -59,6 +59,12 @@ class Teacher(nn.Module):
         Raises:
             ValueError: another shape or dtype, or a random-weight network not yet calibrated.
         """
+        self.check(images)
+        return self.features(images)
+
+    def check(self, images: Tensor) -> None:
+        """Raises ``ValueError`` unless ``images`` are such as ``forward`` takes and the network is
+        ready for them."""
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
             raise ValueError(
                 f"images are {tuple(images.shape)} {images.dtype}; "
@@ -71,7 +77,6 @@ class Teacher(nn.Module):
                 f"{type(self).__name__} has random weights and no batch norm statistics, so its "
                 "features would vanish; call calibrate(batches of training images) first"
             )
-        return self.features(images)
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:
