@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from pcpt.data.shape_dataset import ShapeDataConfig, open_shapes
-from pcpt.methods.shapes import ShapeMethod
+from pcpt.data.shape_batch import ShapeBatch, collate_shapes
+from pcpt.data.shape_dataset import ShapeDataConfig, Shapes, open_shapes
+from pcpt.methods.base import Method
 
 
-class ObjectTask(ShapeMethod):
+class ObjectTask(Method):
     """Base of tasks: a method whose batches are single shapes.
 
     Subclasses implement ``forward(batch) -> Output`` and ``evaluate(batches)``, which is given
@@ -23,6 +24,8 @@ class ObjectTask(ShapeMethod):
         part_names: of the global parts; empty without parts.
         parts_of_class: the parts that each class may have; empty without parts.
     """
+
+    Data = ShapeDataConfig
 
     def __init__(self, config: Any, student: Any, data: ShapeDataConfig) -> None:
         """
@@ -41,6 +44,18 @@ class ObjectTask(ShapeMethod):
         self.classes = shapes.classes
         self.part_names = shapes.part_names
         self.parts_of_class = shapes.parts_of_class
+
+    def make_dataset(self, config: ShapeDataConfig, split: str, seed: int) -> Shapes:  # type: ignore[override]
+        """Samples of a split: those of "train" limited, shuffled and augmented as configured."""
+        return Shapes(config, split, seed)
+
+    def evaluation_set(self, config: ShapeDataConfig, split: str) -> Shapes:
+        """All shapes of a split, not augmented."""
+        return Shapes(config, split, 0, training=False)
+
+    def collate(self, samples: list[Any]) -> ShapeBatch:  # type: ignore[override]
+        """Joins samples into a batch."""
+        return collate_shapes(samples)
 
     @property
     def protocol(self) -> str:
