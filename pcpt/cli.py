@@ -130,10 +130,17 @@ def test(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--pool", metavar="FILE", help="segmentation: score the points of all runs together, too"
     )
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="tasks on objects: also score the kept checkpoint that does best on val",
+    )
     options = parser.parse_args(arguments)
     for option in ("checkpoint", "export"):
         if getattr(options, option) and len(options.runs) > 1:
             parser.error(f"--{option} goes with a single run")
+    if options.best and options.checkpoint:
+        parser.error("--best looks among all checkpoints: leave --checkpoint out")
     if is_task_run(options.runs[0]):
         report_task_runs(
             options.runs,
@@ -142,9 +149,12 @@ def test(arguments: Sequence[str]) -> int:
             views=Views() if options.tta else None,
             export=options.export,
             pool=options.pool,
+            best=options.best,
         )
-    elif options.tta or options.export or options.pool:
-        parser.error("--tta, --export and --pool are for runs of tasks, this one is of a method")
+    elif options.tta or options.export or options.pool or options.best:
+        parser.error(
+            "--tta, --export, --pool and --best are for runs of tasks, this one is of a method"
+        )
     else:
         report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "")
     return 0

@@ -53,6 +53,16 @@ class ShapeBatch:
         inverse = torch.linalg.inv(self.turn).to(self.points.dtype)
         return (self.points - self.shift[:, None].to(self.points.dtype)) @ inverse.mT
 
+    def rows(self, chosen: slice | Tensor) -> "ShapeBatch":
+        """Some of the shapes, in the order of ``chosen``: a slice or (M,) int64 places."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = value[chosen]
+        places = torch.arange(self.num_samples)[chosen].tolist()
+        values["names"] = [self.names[place] for place in places]
+        return ShapeBatch(**values)
+
     def to(self, device: torch.device | str) -> "ShapeBatch":
         """A copy with every tensor on ``device``."""
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))

@@ -12,6 +12,7 @@ from pcpt.data.limited import LimitConfig, labelled_hash
 from pcpt.data.scan_identity import find_overlap, identities_hash
 from pcpt.engine.data_record import DataRecord, read_record
 from pcpt.engine.folder import environment
+from pcpt.tasks.frozen_shapes import FrozenShapesConfig
 
 # How serious a verdict on leaks is; the worst one counts.
 _VERDICTS = ("no", "unknown", "possible", "yes")
@@ -57,7 +58,8 @@ def provenance(
 
 def _probe(config: RunConfig) -> str:
     """ "last" or "all" for a linear probe and the like, "full" where the network is trained too."""
-    if not config.task.name.endswith("probe"):
+    frozen = config.task.name.endswith("probe") or isinstance(config.task, FrozenShapesConfig)
+    if not frozen or getattr(config.task, "classifier", "") == "finetune":
         return "full"
     return str(getattr(config.task, "levels", "last"))
 

@@ -76,13 +76,13 @@ class Teacher(nn.Module):
         Raises:
             ValueError: as ``forward``, or a family without.
         """
-        self.check_images(images)
+        self.check(images)
         return self.features_and_saliency(images)[1]
 
     @torch.no_grad()
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What ``forward`` and ``saliency`` give, in one pass."""
-        self.check_images(images)
+        self.check(images)
         return self.features_and_saliency(images)
 
     @torch.no_grad()
@@ -98,11 +98,12 @@ class Teacher(nn.Module):
         Raises:
             ValueError: another shape or dtype, or a random-weight network not yet calibrated.
         """
-        self.check_images(images)
+        self.check(images)
         return self.features(images)
 
-    def check_images(self, images: Tensor) -> None:
-        """Raises ``ValueError`` as ``forward`` does."""
+    def check(self, images: Tensor) -> None:
+        """Raises ``ValueError`` unless ``images`` are such as ``forward`` takes and the network is
+        ready for them."""
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
             raise ValueError(
                 f"images are {tuple(images.shape)} {images.dtype}; "
