@@ -138,7 +138,7 @@ def comparison(
 
 def _chance_of(name: str) -> str:
     """in_frame/pixel_to_point/recall@1 -> in_frame/chance/recall@1"""
-    first, *_, last = name.split("/")
+    first, last = name.partition("/")[0], name.rpartition("/")[2]
     return f"{first}/{_CHANCE}{last}" if first in ("in_frame", "cross_view") else _CHANCE + last
 
 

@@ -53,7 +53,7 @@ class MobileNetV2Trunk(nn.Module):
 
     channels = (32, 96, 1280)
     hub_id = "google/mobilenet_v2_1.0_224"
-    ends = (5, 12)  # of the inverted residuals of strides 8 and 16, counted from 0
+    ends = (4, 11)  # the last inverted residuals of strides 8 and 16, counted from 0
 
     def __init__(self) -> None:
         super().__init__()
