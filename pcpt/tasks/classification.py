@@ -122,6 +122,10 @@ class Classification(ObjectTask):
         """(B, C) class scores."""
         return self.head(embed_batch(self.student, batch, self.config.pooling))
 
+    def classify(self, batch: ShapeBatch) -> Tensor:
+        """(B,) int64 classes."""
+        return self.predict(batch).argmax(1)
+
     def forward(self, batch: ShapeBatch) -> Output:
         """Cross-entropy over the batch's labelled shapes; zero where it has none."""
         logits = self.predict(self.checked(batch)).float()

@@ -129,6 +129,16 @@ class LinearSvm(FrozenShapes):
     def _scaled(self, features: Tensor) -> Tensor:
         return scaled(features, self.feature_mean.cpu(), self.feature_scale.cpu())
 
+    def classify(self, batch: ShapeBatch) -> Tensor:
+        """(B,) int64 classes; raises ``RuntimeError`` where nothing was fitted."""
+        return self._say(self.embed([batch]).features)
+
+    def _say(self, features: Tensor) -> Tensor:
+        if not float(self.cost):
+            raise RuntimeError("the machine is not made yet: train one step first")
+        machine = Machine(self.weight.cpu(), self.bias.cpu(), self.present.cpu())
+        return predict(machine, self._scaled(features), self.config.kind)
+
     @torch.no_grad()
     def evaluate(self, batches: Iterable[ShapeBatch]) -> dict[str, Any]:
         """Figures as of ``classification``, and ``selection``: C and how the others did on
@@ -137,11 +147,8 @@ class LinearSvm(FrozenShapes):
         Raises:
             RuntimeError: nothing was fitted.
         """
-        if not float(self.cost):
-            raise RuntimeError("the machine is not made yet: train one step first")
         embeddings = self.embed(batches)
-        machine = Machine(self.weight.cpu(), self.bias.cpu(), self.present.cpu())
-        said = predict(machine, self._scaled(embeddings.features), self.config.kind)
+        said = self._say(embeddings.features)
         classes = len(self.classes)
         confusion = confusion_matrix(embeddings.labels, said, classes)
         tried = zip(sorted(self.config.costs), self.val_accuracy.tolist(), strict=True)
