@@ -135,13 +135,16 @@ def embedding_picture(features: Tensor, labels: Tensor, names: Sequence[str]) ->
 
 
 def _tsne(features: Tensor) -> Tensor | None:
-    """(S, 2), or None without scikit-learn."""
+    """(S, 2); None without scikit-learn, and of embeddings that are all the same."""
+    deviation = features.std(0)
+    if float(deviation.max()) < 1e-9:
+        return None
     try:
         from sklearn.manifold import TSNE
     except ModuleNotFoundError:
         return None
     perplexity = min(30.0, (len(features) - 1) / 3)
-    scale = features.std(0).clamp(min=1e-12)
-    rows = ((features - features.mean(0)) / scale).numpy()
-    method = TSNE(2, perplexity=perplexity, init="pca", random_state=0)
+    rows = ((features - features.mean(0)) / deviation.clamp(min=1e-9)).numpy()
+    # exact: few shapes, and the approximation has been seen to crash on equal rows
+    method = TSNE(2, perplexity=perplexity, init="pca", random_state=0, method="exact")
     return torch.from_numpy(method.fit_transform(rows)).double()
