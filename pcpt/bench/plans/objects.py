@@ -94,8 +94,8 @@ DISTILLED = (
 NETWORKS = (TRANSFORMER, *DISTILLED)
 
 ABOUT = """
-ModelNet10 as in the shared data: 2,394 shapes to train, of which a tenth of each class is kept for
-validation, and 454 to test. Rows of a table differ in what their name says and in nothing else: the
+Of ModelNet10 2,394 training shapes, of which a tenth of each class is kept for validation, and 454
+test shapes (60% and half of the official splits). Rows of a table differ in what their name says and in nothing else: the
 same network, labels, steps, augmentation and points. Accuracy is of single shapes, of the last
 step, without voting; the test shapes are read for these figures alone. The linear SVM is on
 embeddings of the frozen network, its C the best of five on the validation shapes; of point_mae's
