@@ -120,9 +120,7 @@ class PointMCD(ShapeMethod):
     codeword_mean: Tensor
     codeword_scale: Tensor
 
-    def __init__(
-        self, config: Config, student: Any, teacher: Any, data: ViewedDataConfig
-    ) -> None:
+    def __init__(self, config: Config, student: Any, teacher: Any, data: ViewedDataConfig) -> None:
         """
         Raises:
             ValueError: a student that is no point network, nothing to learn, or a source without

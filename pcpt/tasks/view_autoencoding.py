@@ -38,14 +38,18 @@ class ViewAutoencoding(ViewTask):
 
         def __post_init__(self) -> None:
             if not self.channels or min(self.channels) < 1:
-                raise ValueError(f"task.channels is {list(self.channels)}, expected numbers above 0")
+                raise ValueError(
+                    f"task.channels is {list(self.channels)}, expected numbers above 0"
+                )
 
     def __init__(self, config: Config, student: Any, data: ViewDataConfig) -> None:
         super().__init__(config, student, data)
         self.size = (data.views.image_size[0], data.views.image_size[1])
         widths, factor = list(config.channels), 2 ** len(config.channels)
         self.start = (widths[0], -(-self.size[0] // factor), -(-self.size[1] // factor))
-        self.grow = nn.Linear(student.codeword_channels, self.start[0] * self.start[1] * self.start[2])
+        self.grow = nn.Linear(
+            student.codeword_channels, self.start[0] * self.start[1] * self.start[2]
+        )
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()

@@ -1,5 +1,5 @@
-"""The first stage of PointMCD for classification (arXiv 2207.03128): an image network learns to tell
-shapes by their views, and its codewords are distilled afterwards."""
+"""The first stage of PointMCD for classification (arXiv 2207.03128): an image network learns to
+tell shapes by their views, and its codewords are distilled afterwards."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

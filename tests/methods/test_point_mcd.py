@@ -48,7 +48,9 @@ class Corners(nn.Module):
 
 
 def data(**options: Any) -> ViewedDataConfig:
-    source = registry.get("datasets", "procedural_shapes").Config(**{**SOURCE, "surface_points": 200})
+    source = registry.get("datasets", "procedural_shapes").Config(
+        **{**SOURCE, "surface_points": 200}
+    )
     values = {"source": source, "num_points": 64, "views": ViewConfig(**VIEWS), "val_fraction": 0.0}
     return ViewedDataConfig(**{**values, **options})
 
@@ -100,7 +102,10 @@ def test_visibility_follows_rotation_scale_and_translation(rotation: str) -> Non
 def test_visibility_is_of_the_points_of_the_sample() -> None:
     config = data()
     bank = CodewordBank(config)
-    few, all_points = batch_of(config), batch_of(replace(config, num_points=0, augment=config.augment))
+    few, all_points = (
+        batch_of(config),
+        batch_of(replace(config, num_points=0, augment=config.augment)),
+    )
     whole = bank.visible(all_points)
     found = bank.visible(few)
     assert few.names == all_points.names and found.shape == (4, 4, 64)
@@ -127,9 +132,7 @@ def test_cache_changes_with_weights_and_cameras(tmp_path: Path) -> None:
     assert louder.asked == 16 and torch.allclose(changed, 2 * first, atol=1e-2)
     for views in ({"elevations": [40.0]}, {"distance": 3.0}, {"image_size": [32, 32]}):
         other = data(views=ViewConfig(**{**VIEWS, **views}))
-        assert not torch.equal(
-            CodewordBank(other, str(tmp_path)).codewords(names, teacher), first
-        )
+        assert not torch.equal(CodewordBank(other, str(tmp_path)).codewords(names, teacher), first)
     assert teacher.asked == 16 * 4
     other_rule = data(views=ViewConfig(**VIEWS, visibility="depth"))  # changes no picture
     CodewordBank(other_rule, str(tmp_path)).codewords(names, teacher)

@@ -62,7 +62,9 @@ def test_shapes_and_maximum(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_follows_the_order_of_the_points(name: str) -> None:
     model, points = settled(name), ball(2, 40)
-    order = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(39)])  # FPS starts at 0
+    order = torch.cat(
+        [torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(39)]
+    )  # FPS starts at 0
     plain, moved = model(points), model(points[:, order])
     assert torch.allclose(plain.point[:, order], moved.point, atol=1e-4)
     assert torch.allclose(plain.pooled, moved.pooled, atol=1e-4)
@@ -192,9 +194,7 @@ def naive_edge_conv(conv: EdgeConv, features: torch.Tensor, index: torch.Tensor)
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("points", "k", "channels"), [(1, 1, 3), (7, 3, 1), (12, 5, 4), (9, 9, 7)])
-def test_edge_conv_is_that_of_the_paper(
-    training: bool, points: int, k: int, channels: int
-) -> None:
+def test_edge_conv_is_that_of_the_paper(training: bool, points: int, k: int, channels: int) -> None:
     torch.manual_seed(points)
     conv = EdgeConv(channels, 6).double().train(training)
     with torch.no_grad():

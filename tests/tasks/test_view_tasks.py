@@ -1,4 +1,4 @@
-"""The first stage of PointMCD: image networks on views of shapes, through the commands' functions."""
+"""The first stage of PointMCD: image networks on views of shapes, by the commands' functions."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,9 @@ TASKS = ("view_classification", "view_segmentation", "view_autoencoding")
 
 
 def data(**options: Any) -> ViewDataConfig:
-    source = registry.get("datasets", "procedural_shapes").Config(**{**SOURCE, "surface_points": 300})
+    source = registry.get("datasets", "procedural_shapes").Config(
+        **{**SOURCE, "surface_points": 300}
+    )
     values = {"source": source, "num_points": 90, "views": ViewConfig(**VIEWS), "val_fraction": 0.0}
     return ViewDataConfig(**{**values, **options})
 
@@ -162,7 +164,7 @@ def test_segmentation_counts_parts_of_the_class_alone(tmp_path: Path) -> None:
     labels = torch.stack([torch.zeros(parts), torch.ones(parts)])
 
     def scores(batch: Any) -> Any:
-        row, view, place = batch.visible.nonzero().unbind(1)
+        row, _, place = batch.visible.nonzero().unbind(1)
         other = labels[1 - int(batch.label)].bool()
         right = torch.nn.functional.one_hot(batch.parts[row, place], parts).float()
         return right + 2 * other, row, place
