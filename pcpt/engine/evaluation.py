@@ -25,7 +25,7 @@ _CHANCE = "chance/"
 def held_out_batches(
     config: RunConfig, method: Method, skips: SkipLog, split: str = "held_out"
 ) -> Iterator[Batch]:
-    """Every whole frame or shape of a split once, one a batch, on the method's device, unaugmented."""
+    """Every whole frame or shape of a split once, one a batch, on the device, unaugmented."""
     dataset: Any = (
         method.evaluation_set(config.data, split)
         if isinstance(method, ShapeMethod)
