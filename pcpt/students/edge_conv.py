@@ -45,8 +45,10 @@ class EdgeConv(nn.Module):
         flat = features.reshape(-1, features.shape[-1])
         rows = rows_of(index, features.shape[1]).reshape(-1, index.shape[-1])
         of_neighbor, of_point = self.linear.weight.chunk(2, dim=1)
-        neighbor = flat @ of_neighbor.T
-        own = flat @ (of_point - of_neighbor).T
+        # statistics over all edges need more than the eight bits of bfloat16
+        wide = torch.promote_types(flat.dtype, torch.float32)
+        neighbor = (flat @ of_neighbor.T).to(wide)
+        own = (flat @ (of_point - of_neighbor).T).to(wide)
         sign = torch.where(self.norm.weight.detach() < 0, -1.0, 1.0).to(neighbor.dtype)
         highest = sign * F.embedding_bag(rows, sign * neighbor, mode="max") + own
         out = self._normalised(highest, neighbor, own, rows)

@@ -91,4 +91,6 @@ class PointNet(PointNetwork):
             identity = torch.eye(matrix.shape[1], device=matrix.device, dtype=matrix.dtype)
             regulariser = (matrix @ matrix.mT - identity).square().sum((1, 2)).mean()
         embedding = self.last(self.second(local))
-        return Encoded(embedding, None, embedding.max(1).values, local=local, regulariser=regulariser)
+        return Encoded(
+            embedding, None, embedding.max(1).values, local=local, regulariser=regulariser
+        )

@@ -198,6 +198,20 @@ def test_loss_is_the_weighted_sum() -> None:
     assert logs["num_labelled"] == 4 and logs["num_views"] == 16 and float(logs["regulariser"]) > 0
 
 
+def test_mixed_precision_changes_no_codeword() -> None:
+    lite0 = registry.get("teachers", "lite0")
+    batch, seen = batch_of(data()), []
+    for mixed in (False, True):
+        model = method(lite0(lite0.Config(weights="random", stage=3)))
+        model.prepare(iter([batch]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = model(batch).loss
+            seen.append(model.teacher_codewords(batch))
+        loss.backward()
+        assert loss.dtype == torch.float32 and bool(loss.isfinite())
+    assert torch.equal(seen[0], seen[1])
+
+
 def test_alone_is_the_same_student_without_a_teacher() -> None:
     batch = batch_of(data())
     alone, unweighted = method(None), method(Corners(), distill_weight=0.0)

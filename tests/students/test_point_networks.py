@@ -223,6 +223,18 @@ def test_edge_conv_is_that_of_the_paper(training: bool, points: int, k: int, cha
         assert torch.allclose(conv.norm.running_var, variance)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_in_mixed_precision(name: str) -> None:
+    model, points = settled(name).train(), ball(4, 40)
+    exact = model.encode(points, with_local=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model.encode(points, with_local=True)
+        mixed.pooled.float().square().mean().backward()
+    scale = exact.pooled.detach().abs().mean()
+    assert float((mixed.pooled.float() - exact.pooled).detach().abs().mean() / scale) < 0.2
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+
+
 def test_graph_is_found_anew_in_features() -> None:
     points = ball(2, 30)
     dynamic, fixed = settled("dgcnn"), settled("dgcnn", graph="fixed")
