@@ -22,6 +22,7 @@ from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.visualization import visualize_run
 from pcpt.methods.codeword_bank import CodewordBank, codewords_of, weights_hash
 from pcpt.methods.point_mcd import PointMCD
+from pcpt.methods.point_mcd_heads import PartHead
 from pcpt.metrics.codewords import codeword_figures, first_recall
 from pcpt.ops import hidden_point_removal
 
@@ -299,6 +300,17 @@ def test_part_segmentation() -> None:
         model(wrong)
     with pytest.raises(ValueError, match="label 7"):
         model(replace(batch, label=torch.full((4,), 7)))
+
+
+def test_part_head_has_the_papers_widths() -> None:
+    head = PartHead(192, 1024, 16, 50, 1.0)
+    linear = [m for m in head.modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in linear[1:]] == [
+        (1280, 256),
+        (256, 256),
+        (256, 128),
+        (128, 50),
+    ]
 
 
 def test_unlabelled_shapes_have_no_label_loss() -> None:
