@@ -13,6 +13,8 @@ from rich.table import Table
 from pcpt.config import RunConfig
 from pcpt.data.batch import Batch
 from pcpt.data.skips import SkipLog
+from pcpt.engine.data_record import scan_identities
+from pcpt.engine.provenance import labelled_names, provenance
 from pcpt.engine.run import Parts, build, load_run, prepare
 from pcpt.methods.base import Method
 from pcpt.methods.shapes import ShapeMethod
@@ -98,6 +100,11 @@ def evaluate_run(
         "in_percent": parts.method.in_percent,
         **figures,
     }
+    if isinstance(parts.method, ShapeMethod):
+        scored = scan_identities(parts.method.evaluation_set(config.data, split))
+        labelled = labelled_names(config)
+        record |= provenance(config, Path(folder), split, scored, labelled)
+        record |= {"figures": figures["trained"], "protocol": parts.method.protocol}
     write_json(Path(folder) / "metrics.json", record)
     return figures
 

@@ -92,10 +92,21 @@ def _chosen(shape: str, names: list[str], split: str) -> list[int]:
     if not shape:
         count = min(SHOWN, len(names))
         return [(2 * i + 1) * len(names) // (2 * count) for i in range(count)]
+    return [place_of(shape, names, split)]
+
+
+def place_of(shape: str, names: list[str], split: str) -> int:
+    """The place of a shape given by name, by number, or not at all: then the middle one.
+
+    Raises:
+        ValueError: no such shape.
+    """
+    if not shape:
+        return len(names) // 2
     if shape in names:
-        return [names.index(shape)]
+        return names.index(shape)
     if shape.isdecimal() and int(shape) < len(names):
-        return [int(shape)]
+        return int(shape)
     raise ValueError(
         f"no shape {shape!r} in split {split!r}{did_you_mean(shape, names)}; give a name, or a "
         f"number from 0 to {len(names) - 1}"

@@ -9,13 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
-from pcpt.data.limited import limit_scenes
-from pcpt.data.scene_dataset import SceneDataConfig, open_split
-from pcpt.data.shape_dataset import ShapeDataConfig, Shapes
 from pcpt.engine.checkpoint import load_checkpoint, restore_module
 from pcpt.engine.data_record import scan_identities
 from pcpt.engine.evaluation import write_json
-from pcpt.engine.provenance import provenance
+from pcpt.engine.provenance import labelled_names, provenance
 from pcpt.engine.run import load_run
 from pcpt.engine.selection import select_checkpoint
 from pcpt.metrics.segmentation import segmentation_figures
@@ -73,7 +70,7 @@ def evaluate_task(
 
     if views is not None:
         check_averages(task)
-    labelled = _labelled_scenes(config.data)
+    labelled = labelled_names(config)
     record: dict[str, Any] = {
         "figures": dict(task.evaluate(batches())),
         **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
@@ -96,15 +93,6 @@ def evaluate_task(
         record["figures"] |= {f"best/{k}": v for k, v in task.evaluate(batches()).items()}
     write_json(Path(folder) / "metrics.json", record)
     return record
-
-
-def _labelled_scenes(data: Any) -> list[str]:
-    """Names of the scenes or shapes whose labels the run was allowed to see; none of images."""
-    if isinstance(data, ShapeDataConfig):
-        return Shapes(data, "train", 0).names
-    if not isinstance(data, SceneDataConfig):
-        return []
-    return limit_scenes(open_split(data, "train").names, data.limit)
 
 
 def report_task_runs(

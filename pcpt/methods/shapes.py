@@ -35,6 +35,11 @@ class ShapeMethod(Method):
         """Joins samples into a batch."""
         return collate_shapes(samples)
 
+    @property
+    def protocol(self) -> str:
+        """How ``evaluate`` counts, in words, for ``metrics.json``."""
+        return "single shapes, one pass of each as it is, no voting"
+
     def figures(self, before: "ShapeMethod", batch: ShapeBatch) -> Mapping[str, "Figure"]:
         """Pictures for the report, by file name; none by default.
 

@@ -95,7 +95,8 @@ class Classification(ObjectTask):
             # of mean 1 over the training shapes; a class without any does not count
             share = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
             weight = torch.where(counts > 0, share, 0.0).float()
-        self.register_buffer("class_weight", weight)
+        # not saved: a run that starts from this one has labels of its own
+        self.register_buffer("class_weight", weight, persistent=False)
 
     def train(self, mode: bool = True) -> "Classification":
         """As ``nn.Module.train``, but what is not trained stays in eval mode."""
@@ -120,6 +121,10 @@ class Classification(ObjectTask):
     def predict(self, batch: ShapeBatch) -> Tensor:
         """(B, C) class scores."""
         return self.head(embed_batch(self.student, batch, self.config.pooling))
+
+    def classify(self, batch: ShapeBatch) -> Tensor:
+        """(B,) int64 classes."""
+        return self.predict(batch).argmax(1)
 
     def forward(self, batch: ShapeBatch) -> Output:
         """Cross-entropy over the batch's labelled shapes; zero where it has none."""

@@ -67,6 +67,7 @@ class LinearSvm(FrozenShapes):
         count_labels(data, self.classes)
         channels = embedding_channels(student, config.pooling)
         rows = num_rows(config.kind, len(self.classes))
+        self._fitted = False  # a machine that ``init`` may have brought is of other features
         zeros = torch.zeros(rows, channels, dtype=torch.float64)
         self.register_buffer("feature_mean", zeros.new_zeros(channels))
         self.register_buffer("feature_scale", zeros.new_ones(channels))
@@ -88,8 +89,8 @@ class LinearSvm(FrozenShapes):
         )
 
     def forward(self, batch: ShapeBatch) -> Output:
-        """Makes the machine if there is none yet; the loss is zero."""
-        if not float(self.cost):
+        """Makes the machine, once; the loss is zero."""
+        if not self._fitted:
             self.fit()
         return Output(self.unused * 0, {"cost": float(self.cost)})
 
@@ -123,9 +124,20 @@ class LinearSvm(FrozenShapes):
         for name, value in machines[best]._asdict().items():
             getattr(self, name).copy_(value)
         self.cost.fill_(costs[best])
+        self._fitted = True
 
     def _scaled(self, features: Tensor) -> Tensor:
         return scaled(features, self.feature_mean.cpu(), self.feature_scale.cpu())
+
+    def classify(self, batch: ShapeBatch) -> Tensor:
+        """(B,) int64 classes; raises ``RuntimeError`` where nothing was fitted."""
+        return self._say(self.embed([batch]).features)
+
+    def _say(self, features: Tensor) -> Tensor:
+        if not float(self.cost):
+            raise RuntimeError("the machine is not made yet: train one step first")
+        machine = Machine(self.weight.cpu(), self.bias.cpu(), self.present.cpu())
+        return predict(machine, self._scaled(features), self.config.kind)
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[ShapeBatch]) -> dict[str, Any]:
@@ -135,11 +147,8 @@ class LinearSvm(FrozenShapes):
         Raises:
             RuntimeError: nothing was fitted.
         """
-        if not float(self.cost):
-            raise RuntimeError("the machine is not made yet: train one step first")
         embeddings = self.embed(batches)
-        machine = Machine(self.weight.cpu(), self.bias.cpu(), self.present.cpu())
-        said = predict(machine, self._scaled(embeddings.features), self.config.kind)
+        said = self._say(embeddings.features)
         classes = len(self.classes)
         confusion = confusion_matrix(embeddings.labels, said, classes)
         tried = zip(sorted(self.config.costs), self.val_accuracy.tolist(), strict=True)

@@ -89,7 +89,9 @@ def codeword_map(
     for index in present:
         panel.scatter([], [], color=of_class[index].tolist(), s=20, label=names[index])
     if present:
-        legend = figure.legend(loc="lower center", ncols=8, fontsize=8, frameon=False)
+        legend = figure.legend(
+            loc="lower center", ncols=min(8, max(1, width // 150)), fontsize=8, frameon=False
+        )
         for text in legend.get_texts():
             text.set_color(unit_color(FOREGROUND))
             text.set_parse_math(False)
