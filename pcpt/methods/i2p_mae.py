@@ -105,7 +105,7 @@ class I2PMAE(ShapeMethod):
         )
         self.target_scale = len(sizes.num_tokens) - len(config.decoder_depths)
         self.group_size = sizes.group_sizes[self.target_scale]
-        self.point_head = nn.Linear(self.decoder.out_channels, self.group_size * 3)
+        self.point_head = _head(self.decoder.out_channels, self.group_size * 3)
         self.onlooker: Onlooker | None = None
         if config.needs_teacher:
             self._take(teacher)
@@ -122,7 +122,7 @@ class I2PMAE(ShapeMethod):
         self.onlooker = Onlooker(config.views, teacher, salient=config.masking.guided)
         if config.targets.images:
             outputs = self.group_size * len(config.views.directions) * teacher.channels
-            self.image_head = nn.Linear(self.decoder.out_channels, outputs)
+            self.image_head = _head(self.decoder.out_channels, outputs)
             self.register_buffer("channel_mean", torch.zeros(teacher.channels))
             self.register_buffer("channel_scale", torch.ones(teacher.channels))
 
@@ -310,6 +310,14 @@ def guidance(masked: Masked) -> Tensor:
     mean = saliency.mean(1)
     of_kept = (saliency * kept).sum(1) / kept.sum(1)
     return torch.where(mean > 0, of_kept / torch.where(mean > 0, mean, 1), 1)
+
+
+def _head(channels: int, outputs: int) -> nn.Linear:
+    """A layer that begins near zero: every group at its centre, every feature at its mean."""
+    head = nn.Linear(channels, outputs)
+    nn.init.normal_(head.weight, std=0.02 / channels**0.5)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def _mean(values: Tensor) -> Tensor:
