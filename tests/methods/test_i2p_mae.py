@@ -16,7 +16,7 @@ from pcpt.data.sources.procedural_shapes import ProceduralShapes
 from pcpt.engine.checkpoint import checkpoint_path, load_checkpoint
 from pcpt.engine.evaluation import evaluate_run
 from pcpt.engine.export import export_student, load_student
-from pcpt.engine.run import train
+from pcpt.engine.run import build, train
 from pcpt.engine.visualization import visualize_run
 from pcpt.losses import chamfer
 from pcpt.methods.i2p_config import MENDS, I2PConfig, Masking, Targets, Views
@@ -26,6 +26,7 @@ from pcpt.students import SparseUNet
 from pcpt.students.point_mae import PointMAE
 from pcpt.students.point_tokens import points_of_tokens
 from pcpt.teachers.base import Teacher, activation_energy
+from tests.conftest import REPOSITORY
 from tests.engine.test_resume import assert_same_run
 
 SIZES = {
@@ -521,3 +522,34 @@ def test_the_resolved_config_repeats_the_run(tmp_path) -> None:
     path.write_text(to_yaml(config))
     assert load_config([path]) == config
     assert config.method.views.depth == "summed"
+
+
+@pytest.mark.parametrize("name", ["i2p_mae_small", "i2p_mae_modelnet40", "i2p_mae_shapenet55"])
+def test_shipped_configs_are_valid(name) -> None:
+    config = load_config([REPOSITORY / "configs" / "pretrain" / f"{name}.yaml"])
+    assert config.method.fidelity == "mended" and config.data.num_points >= 1024
+    if name != "i2p_mae_small":
+        assert config.student == PointMAE.Config(), "the paper's network"
+
+
+def test_a_real_shape_tells_trained_from_untrained(shared_data) -> None:
+    """The small config on real shapes and a real teacher, some steps on one batch."""
+    path = REPOSITORY / "configs" / "pretrain" / "i2p_mae_small.yaml"
+    root = shared_data / "objects" / "modelnet10"
+    overrides = ["data.source.name=shape_npz", f"data.source.root={root}"]
+    config = load_config([path], overrides)
+    method = build(config).method
+    data = method.make_dataset(config.data, "val", 0)
+    batch = collate_shapes([data[n * 50] for n in range(4)])
+    method.prepare([batch])
+    optimizer = torch.optim.Adam(method.parameters(), 2e-3)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        output = method(batch)
+        output.loss.backward()
+        optimizer.step()
+        losses.append([output.logs[name].item() for name in ("loss_points", "loss_images")])
+    early, late = (torch.tensor(part).mean(0) for part in (losses[:2], losses[-2:]))
+    assert (late < early).all()
+    assert 1 < output.logs["guidance"] < 3 and 0.2 < output.logs["entropy"] < 0.95
