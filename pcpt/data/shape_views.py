@@ -1,4 +1,4 @@
-"""Views of single shapes from a fixed ring of cameras: their pictures, and which points they show."""
+"""Views of single shapes from a ring of cameras: their pictures, and which points they show."""
 
 import hashlib
 import json

@@ -1,7 +1,10 @@
 """Samples for image networks on shapes: pictures of some views of a shape, with its labels."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt.choices import check_minimum
+from pcpt.data.cloud_cache import load_cached, save_cached
 from pcpt.data.dataset import generator_for
 from pcpt.data.shape_dataset import Shapes, without_augmentation
 from pcpt.data.shape_views import ShapeViews, ViewedDataConfig, whole_shape
@@ -20,9 +24,14 @@ class ViewDataConfig(ViewedDataConfig):
 
     Attributes:
         views_per_shape: drawn for each training sample; 0 takes all, as evaluation does.
+        pictures_folder: where pictures are kept once they are drawn, since shading meshes takes
+            longer than learning from them; empty draws them anew. Pictures there are of the same
+            cameras, source options and shape's name; delete the folder if the files of the shapes
+            have changed.
     """
 
     views_per_shape: int = 0
+    pictures_folder: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +130,10 @@ class ShapePictures(Dataset[ViewBatch]):
         self.seed, self.with_points = seed, with_points
         self.per_shape = config.views_per_shape if self.shapes.training else 0
         self.names, self.classes = self.shapes.names, self.shapes.classes
+        self.folder = Path(config.pictures_folder).expanduser() if config.pictures_folder else None
+        options = [asdict(config.source), asdict(config)["splits"], split, config.normalise]
+        described = json.dumps([self.views.fingerprint(), options], sort_keys=True, default=str)
+        self._made_from = hashlib.sha256(described.encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -138,7 +151,7 @@ class ShapePictures(Dataset[ViewBatch]):
         if self.with_points:
             visible = self._visible(name, sample.point_number[0])[chosen]
         return ViewBatch(
-            images=self.views.pictures(*self.views.surface(self.shapes, name), chosen)[None],
+            images=self._pictures(name, chosen)[None],
             label=sample.label,
             pixel=self.views.project(points)[None, chosen],
             visible=visible[None],
@@ -146,6 +159,20 @@ class ShapePictures(Dataset[ViewBatch]):
             number=sample.number,
             names=[name],
         )
+
+    def _pictures(self, name: str, chosen: Tensor) -> Tensor:
+        """(V', 3, H, W) uint8 of the chosen views."""
+        if self.folder is None:
+            return self.views.pictures(*self.views.surface(self.shapes, name), chosen)
+        file = hashlib.sha256(name.encode()).hexdigest()[:32]
+        path = self.folder / self._made_from[:16] / file[:2] / f"{file}.safetensors"
+        found = load_cached(path, self._made_from)
+        if found is None:
+            drawn = self.views.pictures(*self.views.surface(self.shapes, name))
+            # they are grey: one channel is enough
+            save_cached(path, {"grey": drawn[:, 0].contiguous()}, name, self._made_from)
+            return drawn[chosen]
+        return found[0]["grey"][chosen][:, None].repeat(1, 3, 1, 1)
 
     def _choose(self, number: int) -> Tensor:
         if not 0 < self.per_shape < len(self.views):

@@ -117,6 +117,15 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def figures_of_split(folder: Path, split: str) -> dict[str, Any]:
+    """The figures that ``pcpt test`` wrote of a task's run, if they were of this split."""
+    try:
+        metrics = read_metrics(folder)
+    except FileNotFoundError:
+        return {}
+    return metrics.get("figures", {}) if metrics.get("split") == split else {}
+
+
 def comparison(
     figures: Mapping[str, Mapping[str, float]], *, in_percent: bool = True
 ) -> dict[str, dict[str, float | None]]:

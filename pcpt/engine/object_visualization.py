@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcpt.config import RunConfig, to_yaml
 from pcpt.data.shape_batch import ShapeBatch
-from pcpt.engine.evaluation import read_metrics
+from pcpt.engine.evaluation import figures_of_split
 from pcpt.engine.loggers import read_records
 from pcpt.engine.run import Parts
 from pcpt.engine.shape_visualization import place_of
@@ -76,7 +76,7 @@ def visualize_objects(
     """
     task: Any = parts.method
     shapes = task.evaluation_set(config.data, split)
-    metrics = _metrics(folder, split)
+    metrics = figures_of_split(folder, split)
     records = read_records(folder / "metrics.jsonl")
     out = folder / "report"
     out.mkdir(exist_ok=True)
@@ -112,15 +112,6 @@ def visualize_objects(
         config=to_yaml(config),
     )
     return write_report(out / "index.html", report)
-
-
-def _metrics(folder: Path, split: str) -> dict[str, Any]:
-    """What ``pcpt test`` wrote, if it was of this split."""
-    try:
-        metrics = read_metrics(folder)
-    except FileNotFoundError:
-        return {}
-    return metrics.get("figures", {}) if metrics.get("split") == split else {}
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
 
 SHOWN = 4  # shapes in a picture
 _SUMMARY = (
-    "A network on single shapes, pretrained without a label. Everything below is measured or drawn "
+    "A network on single shapes, {learnt}. Everything below is measured or drawn "
     "on shapes of split {split}."
 )
 
@@ -79,7 +79,7 @@ def visualize_shapes(
         facts |= {"steps": records[-1]["step"], "final loss": records[-1]["loss"]}
     report = Report(
         title=f"pcpt: {folder.resolve().name}",
-        summary=_SUMMARY.format(split=split),
+        summary=_SUMMARY.format(learnt=method.learnt, split=split),
         facts=facts | {"shapes shown": ", ".join(batch.names)},
         parts=[*_tables(folder, split), *pictures.values()],
         config=to_yaml(config),

@@ -9,7 +9,7 @@ import torch
 
 from pcpt.choices import did_you_mean
 from pcpt.config import RunConfig, to_yaml
-from pcpt.engine.evaluation import read_metrics
+from pcpt.engine.evaluation import figures_of_split
 from pcpt.engine.loggers import read_records
 from pcpt.engine.object_visualization import visualize_objects
 from pcpt.engine.run import load_run
@@ -64,7 +64,7 @@ def visualize_task(
     scenes = task.evaluation_set(config.data, split)
     batch = task.collate([scenes[_number_of(scene, list(scenes.names), split)]])
     result = scene_result(task, batch.to(next(task.parameters()).device))
-    metrics = _metrics(folder, split)
+    metrics = figures_of_split(folder, split)
     records = read_records(folder / "metrics.jsonl")
     figures = result_figures(result) | _confusion(result, metrics)
     if records:
@@ -98,15 +98,6 @@ def _number_of(scene: str, names: Sequence[str], split: str) -> int:
         f"no scene {scene!r} in split {split!r}{did_you_mean(scene, names)}; give a name, or a "
         f"number from 0 to {len(names) - 1}"
     )
-
-
-def _metrics(folder: Path, split: str) -> dict[str, Any]:
-    """What ``pcpt test`` wrote, if it was of this split."""
-    try:
-        metrics = read_metrics(folder)
-    except FileNotFoundError:
-        return {}
-    return metrics.get("figures", {}) if metrics.get("split") == split else {}
 
 
 def _facts(

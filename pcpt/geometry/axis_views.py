@@ -66,6 +66,7 @@ def axis_views(
     upright: bool = True,
     depth: str = "z_buffer",
     radius_pixels: int = 2,
+    margin: float = 0.0,
     tolerance: float = 0.05,
 ) -> AxisViews:
     """Orthographic views of shapes, each filling its image.
@@ -82,6 +83,8 @@ def axis_views(
         upright: see ``view_axes``.
         depth: z_buffer or summed.
         radius_pixels: of the squares; 2 is the paper's 5 x 5.
+        margin: share of the image that stays empty at each side; networks see things of their own
+            at an image's edge.
         tolerance: how far behind what is drawn at its pixel a point may lie and still count as
             visible, in the units of the points.
 
@@ -103,9 +106,11 @@ def axis_views(
         raise ValueError(
             f"images of {size} pixels do not hold squares of {2 * radius_pixels + 1}; raise size"
         )
+    if not 0 <= margin < 0.5:
+        raise ValueError(f"margin is {margin}, expected a share below 0.5")
     axes = torch.stack([view_axes(each, upright=upright) for each in directions])
     seen = torch.einsum("bnk,vak->bvna", points.float(), axes.to(points.device))  # right, down, z
-    pixel = _pixels(seen[..., :2], size, radius_pixels)
+    pixel = _pixels(seen[..., :2], size, radius_pixels, margin)
     z = seen[..., 2]
     nearest = _draw_nearest(pixel, z, size, radius_pixels)
     column, row = _rounded(pixel).unbind(3)
@@ -121,12 +126,13 @@ def axis_views(
     return AxisViews((255 * grey).round().to(torch.uint8), pixel, visible)
 
 
-def _pixels(plane: Tensor, size: int, radius: int) -> Tensor:
-    """(..., N, 2) pixels of positions in the image plane: the larger extent fills the image but for
-    the squares' margin, the smaller one is centred."""
+def _pixels(plane: Tensor, size: int, radius: int, margin: float) -> Tensor:
+    """(..., N, 2) pixels of positions in the image plane: the larger extent, with its squares, fills
+    the image but for the margin, the smaller one is centred."""
     low, high = plane.amin(-2, keepdim=True), plane.amax(-2, keepdim=True)
     extent = (high - low).amax(-1, keepdim=True).clamp(min=1e-12)
-    pixel = (plane - (low + high) / 2) * ((size - 1 - 2 * radius) / extent) + (size - 1) / 2
+    filled = max((size - 1) * (1 - 2 * margin) - 2 * radius, 1)
+    pixel = (plane - (low + high) / 2) * (filled / extent) + (size - 1) / 2
     return pixel.clamp(radius, size - 1 - radius)  # but for rounding it is
 
 

@@ -1,5 +1,6 @@
 """The loss of PointMCD (arXiv 2207.03128): codewords of views, from points and from pictures."""
 
+import torch
 from torch import Tensor
 
 
@@ -21,4 +22,5 @@ def codeword_l1(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
         )
     if not bool(valid.any()):
         return student.sum() * 0
-    return (student[valid] - teacher[valid].detach().to(student.dtype)).abs().mean()
+    wide = torch.promote_types(student.dtype, torch.float32)
+    return (student[valid].to(wide) - teacher[valid].detach().to(wide)).abs().mean()

@@ -86,7 +86,7 @@ class CodewordBank:
             for (name, (made_from, _)), codewords in zip(waiting.items(), seen, strict=True):
                 self._codewords[name] = codewords.clone()
                 self._write(name, codewords, made_from)
-        return torch.stack([self._codewords[name] for name in names]).float()
+        return torch.stack([self._codewords[name].float() for name in names])
 
     def pictures(self, name: str) -> Tensor:
         """(V, 3, H, W) uint8 pictures of a shape."""
@@ -164,10 +164,11 @@ def codewords_of(teacher: Any, pictures: Tensor) -> Tensor:
     mean over its feature map."""
     device = next(iter(teacher.state_dict().values())).device
     seen = []
-    for part in pictures.split(PICTURES_AT_ONCE):
-        part = part.to(device)
-        own = hasattr(teacher, "codewords")
-        seen.append(teacher.codewords(part) if own else teacher(part).mean((2, 3)))
+    own = hasattr(teacher, "codewords")
+    with torch.autocast(device.type, enabled=False):  # the same whatever precision students have
+        for part in pictures.split(PICTURES_AT_ONCE):
+            part = part.to(device)
+            seen.append(teacher.codewords(part) if own else teacher(part).mean((2, 3)))
     return torch.cat(seen)
 
 

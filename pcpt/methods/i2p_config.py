@@ -15,6 +15,7 @@ MENDS: dict[str, dict[str, tuple[Any, Any]]] = {
         "depth": ("z_buffer", "summed"),
         "directions": (["x", "y", "-z"], ["x", "y", "z"]),
         "upright": (True, False),
+        "margin": (0.1, 0.0),
         "augmented": (False, True),
     },
     "masking": {
@@ -41,6 +42,7 @@ class Views:
         upright: z up in the images.
         depth: z_buffer or summed.
         radius_pixels: of the squares drawn for the points.
+        margin: share of the image that stays empty at each side.
         tolerance: how far behind what is drawn a point still counts as visible; shapes have
             radius 1.
         augmented: draw the augmented shape rather than the shape as it is.
@@ -54,6 +56,7 @@ class Views:
     upright: bool | None = None
     depth: str | None = None
     radius_pixels: int = 2
+    margin: float | None = None
     tolerance: float = 0.05
     augmented: bool | None = None
     cache: int = 0
@@ -67,6 +70,8 @@ class Views:
             raise ValueError(f"method.views.directions is {list(self.directions)}, with repeats")
         check_minimum("method.views.radius_pixels", self.radius_pixels, 0)
         check_minimum("method.views.size", self.size, 2 * self.radius_pixels + 2)
+        if self.margin is not None and not 0 <= self.margin < 0.5:
+            raise ValueError(f"method.views.margin is {self.margin}, expected a share below 0.5")
         check_minimum("method.views.tolerance", self.tolerance, 0)
         check_minimum("method.views.cache", self.cache, 0)
 

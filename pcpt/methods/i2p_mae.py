@@ -105,7 +105,7 @@ class I2PMAE(ShapeMethod):
         )
         self.target_scale = len(sizes.num_tokens) - len(config.decoder_depths)
         self.group_size = sizes.group_sizes[self.target_scale]
-        self.point_head = nn.Linear(self.decoder.out_channels, self.group_size * 3)
+        self.point_head = _head(self.decoder.out_channels, self.group_size * 3)
         self.onlooker: Onlooker | None = None
         if config.needs_teacher:
             self._take(teacher)
@@ -122,7 +122,7 @@ class I2PMAE(ShapeMethod):
         self.onlooker = Onlooker(config.views, teacher, salient=config.masking.guided)
         if config.targets.images:
             outputs = self.group_size * len(config.views.directions) * teacher.channels
-            self.image_head = nn.Linear(self.decoder.out_channels, outputs)
+            self.image_head = _head(self.decoder.out_channels, outputs)
             self.register_buffer("channel_mean", torch.zeros(teacher.channels))
             self.register_buffer("channel_scale", torch.ones(teacher.channels))
 
@@ -240,7 +240,7 @@ class I2PMAE(ShapeMethod):
 
         ``points/chamfer`` of masked groups and ``points/explained``, the share of the distance that
         is left when every group is guessed to be its centre; ``images/mse`` and
-        ``images/explained``, the share of the targets' variance; ``masks/visible`` tokens at the
+        ``images/explained``, the share of the targets' variance within channels; ``masks/visible`` tokens at the
         finest scale, and with guidance ``masks/entropy`` (1: even draw) and ``masks/guidance``, the
         visible tokens' mean saliency over that of all.
         """
@@ -253,7 +253,8 @@ class I2PMAE(ShapeMethod):
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
             counts[name] = counts.get(name, 0) + values.numel()
 
-        shapes = 0
+        shapes = rows = 0
+        channels: Tensor | float = 0.0
         for batch in joined(batches, _EVALUATED_TOGETHER):
             masked = self.mask(batch, self._fixed_noise(batch))
             decoded = self.decode(batch, masked)
@@ -264,8 +265,9 @@ class I2PMAE(ShapeMethod):
             if self.config.targets.images:
                 pairs = self.image_pairs(batch, masked, decoded)
                 add("images/mse", (pairs.found - pairs.target).square())
-                add("images/mean", pairs.target)
                 add("images/squares", pairs.target.square())
+                channels = pairs.target.double().sum(0) + channels
+                rows += len(pairs.target)
             add("masks/visible", masked.visible[0].float())
             if masked.saliency is not None:
                 add("masks/entropy", relative_entropy(masked.logits))
@@ -273,6 +275,9 @@ class I2PMAE(ShapeMethod):
             shapes += batch.num_samples
         self.train(was_training)
         means = {name: total / max(1, counts[name]) for name, total in sums.items()}
+        if isinstance(channels, Tensor):
+            between = (channels / max(1, rows)).square().mean()
+            means["images/variance"] = means.pop("images/squares") - float(between)
         return {"num_shapes": float(shapes), **_explained(means)}
 
     def _fixed_noise(self, batch: ShapeBatch) -> Tensor:
@@ -312,6 +317,14 @@ def guidance(masked: Masked) -> Tensor:
     return torch.where(mean > 0, of_kept / torch.where(mean > 0, mean, 1), 1)
 
 
+def _head(channels: int, outputs: int) -> nn.Linear:
+    """A layer that begins near zero: every group at its centre, every feature at its mean."""
+    head = nn.Linear(channels, outputs)
+    nn.init.normal_(head.weight, std=0.02 / channels**0.5)
+    nn.init.zeros_(head.bias)
+    return head
+
+
 def _mean(values: Tensor) -> Tensor:
     """Mean, 0 (with a gradient) of nothing."""
     return values.sum() / max(1, values.numel())
@@ -322,7 +335,7 @@ def _explained(means: dict[str, float]) -> dict[str, float]:
     centers = means.pop("points/centers", 0.0)
     if centers > 0:
         means["points/explained"] = 1 - means["points/chamfer"] / centers
-    mean, squares = means.pop("images/mean", 0.0), means.pop("images/squares", 0.0)
-    if squares > mean**2:
-        means["images/explained"] = 1 - means["images/mse"] / (squares - mean**2)
+    variance = means.pop("images/variance", 0.0)
+    if variance > 0:
+        means["images/explained"] = 1 - means["images/mse"] / variance
     return dict(sorted(means.items()))

@@ -91,7 +91,8 @@ class Onlooker:
     def views(self, batch: ShapeBatch) -> AxisViews:
         """The views of a batch."""
         config = self.config
-        assert config.upright is not None and config.depth is not None  # set by the fidelity
+        # all set by the fidelity
+        assert config.upright is not None and config.depth is not None and config.margin is not None
         return axis_views(
             batch.points if config.augmented else batch.plain_points(),
             config.size,
@@ -99,6 +100,7 @@ class Onlooker:
             upright=config.upright,
             depth=config.depth,
             radius_pixels=config.radius_pixels,
+            margin=config.margin,
             tolerance=config.tolerance,
         )
 

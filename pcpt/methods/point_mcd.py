@@ -120,9 +120,7 @@ class PointMCD(ShapeMethod):
     codeword_mean: Tensor
     codeword_scale: Tensor
 
-    def __init__(
-        self, config: Config, student: Any, teacher: Any, data: ViewedDataConfig
-    ) -> None:
+    def __init__(self, config: Config, student: Any, teacher: Any, data: ViewedDataConfig) -> None:
         """
         Raises:
             ValueError: a student that is no point network, nothing to learn, or a source without
@@ -146,6 +144,9 @@ class PointMCD(ShapeMethod):
                 "method point_mcd has nothing to learn: give it a teacher and a "
                 "method.distill_weight above 0, or set method.labels"
             )
+        if self.head is not None:
+            views = " and from the codewords of its views" if self.distils else ""
+            self.learnt = f"which learnt from labels for {config.labels.replace('_', ' ')}{views}"
         self.bank = CodewordBank(data, config.cache)
         if self.distils:
             self.freeze("teacher", teacher)

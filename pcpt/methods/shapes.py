@@ -15,9 +15,10 @@ class ShapeMethod(Method):
     """Base of methods whose batches are single shapes.
 
     ``evaluate(batches)`` is given every shape of a split once, one a batch, not augmented, with
-    points that are always the same.
+    points that are always the same. ``learnt`` ends the first sentence of a run's report.
     """
 
+    learnt: str = "pretrained without a label"
     Data = ShapeDataConfig
     evaluation_split: ClassVar[str] = "val"
     in_percent: ClassVar[bool] = False

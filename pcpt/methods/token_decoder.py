@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pcpt.students.point_network import RowNorm, propagate
 from pcpt.students.point_tokens import TokenScale
-from pcpt.students.point_transformer import Blocks, drop_path_rates
+from pcpt.students.point_transformer import Blocks, drop_path_rates, init_transformer
 
 
 class Merge(nn.Module):
@@ -65,9 +65,7 @@ class TokenDecoder(nn.Module):
         self.stages = nn.ModuleList(
             Blocks(width, heads, mlp_ratio, rate) for width, rate in zip(widths, rates, strict=True)
         )
-        for part in self.stages.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.xavier_uniform_(part.weight)
+        init_transformer(self.stages)
         self.merges = nn.ModuleList(Merge(a, b) for a, b in pairwise(widths))
         self.norm = nn.LayerNorm(widths[-1])
         self.out_channels = widths[-1]

@@ -122,9 +122,7 @@ def evaluate_codewords(method: Any, batches: Iterable[ShapeBatch]) -> dict[str, 
     elif method.config.labels == "part_segmentation":
         figures |= part_figures(mious, label.tolist(), method.classes)
     if student:
-        figures |= codeword_figures(
-            torch.cat(student), torch.cat(teacher), torch.cat(valid), label
-        )
+        figures |= codeword_figures(torch.cat(student), torch.cat(teacher), torch.cat(valid), label)
     return figures
 
 

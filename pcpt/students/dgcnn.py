@@ -1,5 +1,5 @@
-"""DGCNN: a graph of nearest neighbours, found anew in every layer's features (Wang et al., TOG 2019,
-arXiv 1801.07829)."""
+"""DGCNN: a graph of nearest neighbours, found anew in every layer's features (Wang et al., TOG
+2019, arXiv 1801.07829)."""
 
 from dataclasses import dataclass, field
 
@@ -81,7 +81,7 @@ class DGCNN(PointNetwork):
             levels.append(features)
         local = torch.cat(levels, 2)
         embedding = self.last(local)
-        return Encoded(embedding, None, embedding.amax(1), local=local)
+        return Encoded(embedding, None, embedding.max(1).values, local=local)
 
     def _graph(self, features: Tensor) -> Tensor:
         fixed = features.detach()

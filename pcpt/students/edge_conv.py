@@ -1,8 +1,11 @@
 """EdgeConv, the layer of DGCNN, without ever holding an edge's features."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from pcpt.students.point_network import rows_of
 
@@ -42,35 +45,67 @@ class EdgeConv(nn.Module):
         flat = features.reshape(-1, features.shape[-1])
         rows = rows_of(index, features.shape[1]).reshape(-1, index.shape[-1])
         of_neighbor, of_point = self.linear.weight.chunk(2, dim=1)
-        neighbor = flat @ of_neighbor.T
-        own = flat @ (of_point - of_neighbor).T
-        mean, variance = self._statistics(neighbor, own, rows)
-        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
+        # statistics over all edges need more than the eight bits of bfloat16
+        wide = torch.promote_types(flat.dtype, torch.float32)
+        neighbor = (flat @ of_neighbor.T).to(wide)
+        own = (flat @ (of_point - of_neighbor).T).to(wide)
         sign = torch.where(self.norm.weight.detach() < 0, -1.0, 1.0).to(neighbor.dtype)
-        highest = sign * F.embedding_bag(rows, sign * neighbor, mode="max")
-        out = (highest + own - mean) * scale + self.norm.bias
-        return F.leaky_relu(out, self.slope).view(*features.shape[:2], -1)
+        highest = sign * F.embedding_bag(rows, sign * neighbor, mode="max") + own
+        out = self._normalised(highest, neighbor, own, rows)
+        return F.leaky_relu(out, self.slope, inplace=True).view(*features.shape[:2], -1)
 
-    def _statistics(self, neighbor: Tensor, own: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each channel over all edges; of the past where it is not trained."""
+    def _normalised(self, highest: Tensor, neighbor: Tensor, own: Tensor, rows: Tensor) -> Tensor:
+        """Batch norm of one edge a point by the statistics of all edges; of the past where the
+        layer is not trained."""
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None
         if not norm.training:
-            return norm.running_mean, norm.running_var
-        k, count = rows.shape[1], rows.numel()
-        degree = torch.bincount(rows.flatten(), minlength=len(neighbor)).to(neighbor.dtype)[:, None]
-        neighbor_mean = (degree * neighbor).sum(0) / count
-        own_mean = own.mean(0)
-        around = neighbor - neighbor_mean  # centred first: squares of large numbers cancel badly
-        beside = own - own_mean
-        total = F.embedding_bag(rows, around, mode="sum")
-        squares = (degree * around.square() + 2 * beside * total + k * beside.square()).sum(0)
-        mean, variance = neighbor_mean + own_mean, (squares / count).clamp(min=0)
+            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            return torch.addcmul(norm.bias - norm.running_mean * scale, highest, scale)
+        mean, variance = _EdgeStatistics.apply(neighbor, own, rows)
         with torch.no_grad():
             assert norm.num_batches_tracked is not None
             norm.num_batches_tracked += 1
             # without a momentum the mean over all batches, as in torch
             share = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
-            norm.running_mean.lerp_(mean, float(share))
-            norm.running_var.lerp_(variance * (count / max(1, count - 1)), float(share))
-        return mean, variance
+            count = rows.numel()
+            norm.running_mean.lerp_(mean.to(norm.running_mean), float(share))
+            unbiased = variance * (count / max(1, count - 1))
+            norm.running_var.lerp_(unbiased.to(norm.running_var), float(share))
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return torch.addcmul(norm.bias - mean * scale, highest, scale)
+
+
+class _EdgeStatistics(torch.autograd.Function):
+    """Mean and variance over all edges (i, j) of ``neighbor[j] + own[i]``, channel by channel."""
+
+    @staticmethod
+    def forward(ctx: Any, neighbor: Tensor, own: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        k, count = rows.shape[1], rows.numel()
+        degree = torch.bincount(rows.flatten(), minlength=len(neighbor)).to(neighbor.dtype)
+        neighbor_mean = (degree @ neighbor) / count
+        own_mean = own.mean(0)
+        around = neighbor - neighbor_mean  # centred first: squares of large numbers cancel badly
+        beside = own - own_mean
+        total = F.embedding_bag(rows, around, mode="sum")
+        # what a point has as neighbour, as centre, and as both
+        squares = degree @ around.square() + (beside * (2 * total + k * beside)).sum(0)
+        ctx.save_for_backward(around, beside, total, degree, rows)
+        return neighbor_mean + own_mean, (squares / count).clamp(min=0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # type: ignore[override]
+        ctx: Any, of_mean: Tensor, of_variance: Tensor
+    ) -> tuple[Tensor, Tensor, None]:
+        around, beside, total, degree, rows = ctx.saved_tensors
+        k, count = rows.shape[1], rows.numel()
+        slope = of_variance * (2 / count)
+        # the sum of ``beside`` over the points that a point is a neighbour of
+        transposed = torch.zeros_like(beside)
+        for column in rows.unbind(1):
+            transposed.index_add_(0, column, beside)
+        weight = degree[:, None]
+        to_neighbor = (weight * around + transposed) * slope + weight * (of_mean / count)
+        to_own = (total + k * beside) * slope + of_mean * (k / count)
+        return to_neighbor, to_own, None

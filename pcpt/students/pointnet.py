@@ -30,7 +30,7 @@ class Transform(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, N, C) -> (B, C, C)."""
-        change = self.matrix(self.head(self.shared(rows).amax(1)))
+        change = self.matrix(self.head(self.shared(rows).max(1).values))
         identity = torch.eye(self.channels, device=rows.device, dtype=rows.dtype)
         return change.view(-1, self.channels, self.channels) + identity
 
@@ -91,4 +91,6 @@ class PointNet(PointNetwork):
             identity = torch.eye(matrix.shape[1], device=matrix.device, dtype=matrix.dtype)
             regulariser = (matrix @ matrix.mT - identity).square().sum((1, 2)).mean()
         embedding = self.last(self.second(local))
-        return Encoded(embedding, None, embedding.amax(1), local=local, regulariser=regulariser)
+        return Encoded(
+            embedding, None, embedding.max(1).values, local=local, regulariser=regulariser
+        )

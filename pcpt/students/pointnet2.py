@@ -44,7 +44,7 @@ class SetAbstraction(nn.Module):
         rows = gather_rows(points, index) - centers[:, :, None]
         if features is not None:
             rows = torch.cat([rows, gather_rows(features, index)], 3)
-        return centers, self.layers(rows).amax(2), chosen
+        return centers, self.layers(rows).max(2).values, chosen
 
 
 @register("students", "pointnet2")
@@ -98,7 +98,7 @@ class PointNet2(PointNetwork):
     def encode(
         self, points: Tensor, normals: Tensor | None = None, *, with_local: bool = False
     ) -> Encoded:
-        """See ``PointNetwork.encode``; ``local`` is what both levels know, carried to the points."""
+        """See ``PointNetwork.encode``; ``local`` is what both levels know, at the points."""
         rows = self.as_input(points, normals)
         near, near_features, near_index = self.first(
             points, rows[..., 3:] if self.needs_normals else None
@@ -110,4 +110,4 @@ class PointNet2(PointNetwork):
             levels = ((near, near_features), (far, far_features))
             local = torch.cat([propagate(points, *level) for level in levels], 2)
         index = near_index.gather(1, chosen)
-        return Encoded(embedding, index, embedding.amax(1), local=local)
+        return Encoded(embedding, index, embedding.max(1).values, local=local)

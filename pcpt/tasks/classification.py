@@ -16,7 +16,7 @@ from pcpt.methods.base import Output
 from pcpt.metrics.classification import classification_figures
 from pcpt.metrics.segmentation import confusion_matrix
 from pcpt.registry import register
-from pcpt.students.adapters import check_tune, hold_frozen_norms, tune_student
+from pcpt.students.adapters import check_tune, hold_untrained, tune_student
 from pcpt.tasks.objects import (
     POOLINGS,
     ObjectTask,
@@ -101,9 +101,7 @@ class Classification(ObjectTask):
     def train(self, mode: bool = True) -> "Classification":
         """As ``nn.Module.train``, but what is not trained stays in eval mode."""
         super().train(mode)
-        if self.config.tune == "head":
-            self.student.eval()
-        hold_frozen_norms(self.student)
+        hold_untrained(self.student, self.config.tune)
         return self
 
     @property

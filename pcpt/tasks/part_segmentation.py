@@ -14,7 +14,7 @@ from pcpt.data.shape_dataset import ShapeDataConfig
 from pcpt.methods.base import Output
 from pcpt.metrics.parts import ABSENT, part_figures, part_iou
 from pcpt.registry import register
-from pcpt.students.adapters import check_tune, hold_frozen_norms, tune_student
+from pcpt.students.adapters import check_tune, hold_untrained, tune_student
 from pcpt.tasks.objects import (
     POOLINGS,
     ObjectTask,
@@ -100,9 +100,7 @@ class PartSegmentation(ObjectTask):
     def train(self, mode: bool = True) -> "PartSegmentation":
         """As ``nn.Module.train``, but what is not trained stays in eval mode."""
         super().train(mode)
-        if self.config.tune == "head":
-            self.student.eval()
-        hold_frozen_norms(self.student)
+        hold_untrained(self.student, self.config.tune)
         return self
 
     @property

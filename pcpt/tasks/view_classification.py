@@ -1,5 +1,5 @@
-"""The first stage of PointMCD for classification (arXiv 2207.03128): an image network learns to tell
-shapes by their views, and its codewords are distilled afterwards."""
+"""The first stage of PointMCD for classification (arXiv 2207.03128): an image network learns to
+tell shapes by their views, and its codewords are distilled afterwards."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,7 +80,8 @@ class ViewClassification(ViewTask):
     @torch.no_grad()
     def evaluate(self, batches: Iterable[ViewBatch]) -> dict[str, Any]:
         """``accuracy`` of shapes by the maximum over their views, ``class_accuracy`` and
-        ``accuracy/CLASS``, and ``view_accuracy`` of single views."""
+        ``accuracy/CLASS``, ``view_accuracy`` of single views, and ``confusion`` of shapes, counts
+        of (true, predicted)."""
         was_training = self.training
         self.eval()
         classes, shapes = len(self.classes), 0
@@ -96,7 +97,12 @@ class ViewClassification(ViewTask):
         self.train(was_training)
         figures = classification_figures(of_shapes, self.classes)
         views = classification_figures(of_views, self.classes)["accuracy"]
-        return {"num_shapes": shapes, **figures, "view_accuracy": views}
+        return {
+            "num_shapes": shapes,
+            **figures,
+            "view_accuracy": views,
+            "confusion": of_shapes.tolist(),
+        }
 
     @property
     def protocol(self) -> str:

@@ -27,6 +27,7 @@ class ViewSegmentation(ViewTask):
     """
 
     with_points = True
+    allowed: Tensor
     selected_by = "points/accuracy"
 
     @dataclass

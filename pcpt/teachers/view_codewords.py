@@ -1,5 +1,5 @@
-"""PointMCD's teacher (arXiv 2207.03128): an image network fine-tuned on views of shapes, which gives
-each view one codeword."""
+"""PointMCD's teacher (arXiv 2207.03128): an image network fine-tuned on views of shapes, which
+gives each view one codeword."""
 
 from dataclasses import dataclass
 

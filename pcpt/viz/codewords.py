@@ -1,4 +1,4 @@
-"""Pictures of what PointMCD compares: views with the points they show, and the space of codewords."""
+"""Pictures of what PointMCD compares: views, the points they show, and the space of codewords."""
 
 from collections.abc import Mapping, Sequence
 

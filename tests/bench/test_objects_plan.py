@@ -19,6 +19,7 @@ from pcpt.bench.plans.objects import (
     objects_plan,
 )
 from pcpt.config import changed_keys, load_config, to_tree
+from tests.bench.plan_checks import check_splits
 from tests.conftest import REPOSITORY
 
 
@@ -86,15 +87,7 @@ def test_a_teacher_has_seen_no_label_that_its_student_has_not(plan: Plan) -> Non
 
 
 def test_every_cell_is_scored_on_test_and_every_choice_on_val(plan: Plan) -> None:
-    for cell in plan.cells:
-        splits = [c[c.index("--split") + 1] for c in cell.commands if "--split" in c]
-        if cell.column:
-            assert splits == (["val"] if cell.column in plan.tuning else ["test"]), cell.name
-        for choice in cell.choices:
-            for names in choice.cells.values():
-                assert all(plan.by_name[name].column in plan.tuning for name in names)
-                assert all(plan.by_name[name].row == TUNED[cell.row] for name in names)
-                assert all(plan.by_name[name].seed not in SEEDS for name in names)
+    check_splits(plan, TUNED, SEEDS)
 
 
 def test_every_row_has_as_many_seeds_as_the_others(plan: Plan) -> None:

@@ -10,7 +10,7 @@ def test_mean_over_valid_views() -> None:
     teacher = torch.randn(3, 4, 5, requires_grad=True)
     valid = torch.rand(3, 4) < 0.6
     terms = [
-        abs(float(student[b, v, d]) - float(teacher[b, v, d]))
+        abs(student[b, v, d].item() - teacher[b, v, d].item())
         for b in range(3)
         for v in range(4)
         for d in range(5)

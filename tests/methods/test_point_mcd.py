@@ -22,6 +22,7 @@ from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.visualization import visualize_run
 from pcpt.methods.codeword_bank import CodewordBank, codewords_of, weights_hash
 from pcpt.methods.point_mcd import PointMCD
+from pcpt.methods.point_mcd_heads import PartHead
 from pcpt.metrics.codewords import codeword_figures, first_recall
 from pcpt.ops import hidden_point_removal
 
@@ -48,7 +49,9 @@ class Corners(nn.Module):
 
 
 def data(**options: Any) -> ViewedDataConfig:
-    source = registry.get("datasets", "procedural_shapes").Config(**{**SOURCE, "surface_points": 200})
+    source = registry.get("datasets", "procedural_shapes").Config(
+        **{**SOURCE, "surface_points": 200}
+    )
     values = {"source": source, "num_points": 64, "views": ViewConfig(**VIEWS), "val_fraction": 0.0}
     return ViewedDataConfig(**{**values, **options})
 
@@ -100,7 +103,10 @@ def test_visibility_follows_rotation_scale_and_translation(rotation: str) -> Non
 def test_visibility_is_of_the_points_of_the_sample() -> None:
     config = data()
     bank = CodewordBank(config)
-    few, all_points = batch_of(config), batch_of(replace(config, num_points=0, augment=config.augment))
+    few, all_points = (
+        batch_of(config),
+        batch_of(replace(config, num_points=0, augment=config.augment)),
+    )
     whole = bank.visible(all_points)
     found = bank.visible(few)
     assert few.names == all_points.names and found.shape == (4, 4, 64)
@@ -127,9 +133,7 @@ def test_cache_changes_with_weights_and_cameras(tmp_path: Path) -> None:
     assert louder.asked == 16 and torch.allclose(changed, 2 * first, atol=1e-2)
     for views in ({"elevations": [40.0]}, {"distance": 3.0}, {"image_size": [32, 32]}):
         other = data(views=ViewConfig(**{**VIEWS, **views}))
-        assert not torch.equal(
-            CodewordBank(other, str(tmp_path)).codewords(names, teacher), first
-        )
+        assert not torch.equal(CodewordBank(other, str(tmp_path)).codewords(names, teacher), first)
     assert teacher.asked == 16 * 4
     other_rule = data(views=ViewConfig(**VIEWS, visibility="depth"))  # changes no picture
     CodewordBank(other_rule, str(tmp_path)).codewords(names, teacher)
@@ -193,6 +197,20 @@ def test_loss_is_the_weighted_sum() -> None:
     parts = 0.3 * logs["loss_labels"] + 0.7 * logs["loss_views"] + 0.2 * logs["regulariser"]
     assert float(loss.detach()) == pytest.approx(float(parts), rel=1e-5)
     assert logs["num_labelled"] == 4 and logs["num_views"] == 16 and float(logs["regulariser"]) > 0
+
+
+def test_mixed_precision_changes_no_codeword() -> None:
+    lite0 = registry.get("teachers", "lite0")
+    batch, seen = batch_of(data()), []
+    for mixed in (False, True):
+        model = method(lite0(lite0.Config(weights="random", stage=3)))
+        model.prepare(iter([batch]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = model(batch).loss
+            seen.append(model.teacher_codewords(batch))
+        loss.backward()
+        assert loss.dtype == torch.float32 and bool(loss.isfinite())
+    assert torch.equal(seen[0], seen[1])
 
 
 def test_alone_is_the_same_student_without_a_teacher() -> None:
@@ -282,6 +300,17 @@ def test_part_segmentation() -> None:
         model(wrong)
     with pytest.raises(ValueError, match="label 7"):
         model(replace(batch, label=torch.full((4,), 7)))
+
+
+def test_part_head_has_the_papers_widths() -> None:
+    head = PartHead(192, 1024, 16, 50, 1.0)
+    linear = [m for m in head.modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in linear[1:]] == [
+        (1280, 256),
+        (256, 256),
+        (256, 128),
+        (128, 50),
+    ]
 
 
 def test_unlabelled_shapes_have_no_label_loss() -> None:

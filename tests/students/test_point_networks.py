@@ -62,7 +62,9 @@ def test_shapes_and_maximum(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_follows_the_order_of_the_points(name: str) -> None:
     model, points = settled(name), ball(2, 40)
-    order = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(39)])  # FPS starts at 0
+    order = torch.cat(
+        [torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(39)]
+    )  # FPS starts at 0
     plain, moved = model(points), model(points[:, order])
     assert torch.allclose(plain.point[:, order], moved.point, atol=1e-4)
     assert torch.allclose(plain.pooled, moved.pooled, atol=1e-4)
@@ -192,9 +194,7 @@ def naive_edge_conv(conv: EdgeConv, features: torch.Tensor, index: torch.Tensor)
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("points", "k", "channels"), [(1, 1, 3), (7, 3, 1), (12, 5, 4), (9, 9, 7)])
-def test_edge_conv_is_that_of_the_paper(
-    training: bool, points: int, k: int, channels: int
-) -> None:
+def test_edge_conv_is_that_of_the_paper(training: bool, points: int, k: int, channels: int) -> None:
     torch.manual_seed(points)
     conv = EdgeConv(channels, 6).double().train(training)
     with torch.no_grad():
@@ -221,6 +221,18 @@ def test_edge_conv_is_that_of_the_paper(
         mean, variance = conv.norm.expected
         assert torch.allclose(conv.norm.running_mean, mean)
         assert torch.allclose(conv.norm.running_var, variance)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_in_mixed_precision(name: str) -> None:
+    model, points = settled(name).train(), ball(4, 40)
+    exact = model.encode(points, with_local=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model.encode(points, with_local=True)
+        mixed.pooled.float().square().mean().backward()
+    scale = exact.pooled.detach().abs().mean()
+    assert float((mixed.pooled.float() - exact.pooled).detach().abs().mean() / scale) < 0.2
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
 
 
 def test_graph_is_found_anew_in_features() -> None:

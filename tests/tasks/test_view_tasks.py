@@ -1,4 +1,4 @@
-"""The first stage of PointMCD: image networks on views of shapes, through the commands' functions."""
+"""The first stage of PointMCD: image networks on views of shapes, by the commands' functions."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,9 @@ TASKS = ("view_classification", "view_segmentation", "view_autoencoding")
 
 
 def data(**options: Any) -> ViewDataConfig:
-    source = registry.get("datasets", "procedural_shapes").Config(**{**SOURCE, "surface_points": 300})
+    source = registry.get("datasets", "procedural_shapes").Config(
+        **{**SOURCE, "surface_points": 300}
+    )
     values = {"source": source, "num_points": 90, "views": ViewConfig(**VIEWS), "val_fraction": 0.0}
     return ViewDataConfig(**{**values, **options})
 
@@ -119,6 +121,26 @@ def test_samples_are_a_function_of_their_number() -> None:
     assert plain[0].images.shape[1] == 4 and plain.names[:2] == plain.shapes.names[:2]
 
 
+def test_pictures_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = data(views_per_shape=2, pictures_folder=str(tmp_path))
+    plain = ShapePictures(data(views_per_shape=2), "train", 3)
+    first = [ShapePictures(kept, "train", 3)[n].images for n in range(3)]
+    assert all(torch.equal(images, plain[n].images) for n, images in enumerate(first))
+    other = data(pictures_folder=str(tmp_path), views=ViewConfig(**{**VIEWS, "distance": 3.0}))
+    assert not torch.equal(ShapePictures(other, "train", 3)[0].images[:, :2], first[0])
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(ShapeViews, "pictures", refuse)
+    again = ShapePictures(kept, "train", 3)
+    assert all(torch.equal(images, again[n].images) for n, images in enumerate(first))
+    next(tmp_path.rglob("*.safetensors")).write_bytes(b"damaged")
+    with pytest.raises(AssertionError, match="drawn again"):
+        for n in range(9):
+            again[n]
+
+
 def test_pixels_show_the_parts_they_are_labelled_with() -> None:
     """A picture in which only one part is drawn is bright exactly at the pixels of its points."""
     config = data(views=ViewConfig(**{**VIEWS, "pictures": "depth"}), num_points=0)
@@ -162,7 +184,7 @@ def test_segmentation_counts_parts_of_the_class_alone(tmp_path: Path) -> None:
     labels = torch.stack([torch.zeros(parts), torch.ones(parts)])
 
     def scores(batch: Any) -> Any:
-        row, view, place = batch.visible.nonzero().unbind(1)
+        row, _, place = batch.visible.nonzero().unbind(1)
         other = labels[1 - int(batch.label)].bool()
         right = torch.nn.functional.one_hot(batch.parts[row, place], parts).float()
         return right + 2 * other, row, place

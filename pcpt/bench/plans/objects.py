@@ -95,18 +95,18 @@ NETWORKS = (TRANSFORMER, *DISTILLED)
 
 ABOUT = """
 Of ModelNet10 2,394 training shapes, of which a tenth of each class is kept for validation, and 454
-test shapes (60% and half of the official splits). Rows of a table differ in what their name says and in nothing else: the
-same network, labels, steps, augmentation and points. Accuracy is of single shapes, of the last
-step, without voting; the test shapes are read for these figures alone. The linear SVM is on
-embeddings of the frozen network, its C the best of five on the validation shapes; of point_mae's
-row without pretraining the network is untrained but for the statistics of its norms, taken on 256
-training shapes, and of the other networks it is that of the column with 100% of the labels. The
-seed sets pretraining, the labelled subset, first weights and order. Learning rates are the best of
-three on the validation shapes with 10% of the labels, drawn by another seed: once for networks that
-have labels alone, once for mended I2P-MAE (of seed 0), once for PointMCD; other rows take theirs.
-PointMCD's teacher is Lite0 with ImageNet weights, fine-tuned on depth views with the labels of its
-student and no others. With fewer labels half of the shapes that it distils have none; the row
-without it spends all its samples on labelled ones.
+test shapes (60% and half of the official splits). Rows of a table differ in what their name says
+and in nothing else: the same network, labels, steps, augmentation and points. Accuracy is of single
+shapes, of the last step, without voting; the test shapes are read for these figures alone. The
+linear SVM is on embeddings of the frozen network, its C the best of five on the validation shapes;
+of point_mae's row without pretraining the network is untrained but for the statistics of its norms,
+taken on 256 training shapes, and of the other networks it is that of the column with 100% of the
+labels. The seed sets pretraining, the labelled subset, first weights and order. Learning rates are
+the best of three on the validation shapes with 10% of the labels, drawn by another seed: once for
+networks that have labels alone, once for mended I2P-MAE (of seed 0), once for PointMCD; other rows
+take theirs. PointMCD's teacher is Lite0 with ImageNet weights, fine-tuned on depth views with the
+labels of its student and no others. With fewer labels half of the shapes that it distils have none;
+the row without it spends all its samples on labelled ones.
 """
 
 
