@@ -88,7 +88,7 @@ TRANSFORMER = Network(
     minutes=3.0,
 )
 DISTILLED = (
-    _distilled("dgcnn", "DGCNN", 2.0, "student.k=10"),
+    _distilled("dgcnn", "DGCNN", 3.0, "student.k=10"),
     _distilled("pointnet", "PointNet", 1.5),
 )
 NETWORKS = (TRANSFORMER, *DISTILLED)
