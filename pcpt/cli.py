@@ -107,7 +107,7 @@ def export(arguments: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Scores runs: pretraining on held-out frames, tasks on the scenes of a split."""
+    """Scores runs: pretraining on held-out frames or shapes, tasks on a split."""
     parser = argparse.ArgumentParser(
         prog="pcpt test", description="Scores runs on data they were not trained on."
     )
@@ -116,8 +116,8 @@ def test(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--split",
         choices=("held_out", "train", "all", "val", "test"),
-        help="held_out (the default), train or all of pretraining runs; val (the default), test or "
-        "train of task runs",
+        help="held_out (the default), train or all of pretraining runs on frames; val (the "
+        "default), test or train of task runs and of pretraining runs on shapes",
     )
     parser.add_argument(
         "--tta",
@@ -130,10 +130,17 @@ def test(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--pool", metavar="FILE", help="segmentation: score the points of all runs together, too"
     )
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="tasks on objects: also score the kept checkpoint that does best on val",
+    )
     options = parser.parse_args(arguments)
     for option in ("checkpoint", "export"):
         if getattr(options, option) and len(options.runs) > 1:
             parser.error(f"--{option} goes with a single run")
+    if options.best and options.checkpoint:
+        parser.error("--best looks among all checkpoints: leave --checkpoint out")
     if is_task_run(options.runs[0]):
         report_task_runs(
             options.runs,
@@ -142,11 +149,14 @@ def test(arguments: Sequence[str]) -> int:
             views=Views() if options.tta else None,
             export=options.export,
             pool=options.pool,
+            best=options.best,
         )
-    elif options.tta or options.export or options.pool:
-        parser.error("--tta, --export and --pool are for runs of tasks, this one is of a method")
+    elif options.tta or options.export or options.pool or options.best:
+        parser.error(
+            "--tta, --export, --pool and --best are for runs of tasks, this one is of a method"
+        )
     else:
-        report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "held_out")
+        report_runs(options.runs, checkpoint=options.checkpoint, split=options.split or "")
     return 0
 
 
@@ -166,12 +176,15 @@ def visualize(arguments: Sequence[str]) -> int:
         "--split",
         default="",
         choices=("held_out", "train", "all", "val", "test"),
-        help="held_out (the default), train or all of pretraining runs; val (the default), test or "
-        "train of task runs",
+        help="held_out (the default), train or all of pretraining runs on frames; val (the "
+        "default), test or train of task runs and of pretraining runs on shapes",
     )
     parser.add_argument("--frame", type=int, metavar="N", help="number within the split")
     parser.add_argument(
-        "--scene", default="", metavar="NAME|N", help="of a task run: scene of the split"
+        "--scene",
+        default="",
+        metavar="NAME|N",
+        help="of scenes or shapes: which of the split",
     )
     parser.add_argument(
         "--pixel", type=float, nargs=2, metavar=("U", "V"), help="what to look for the likeness of"

@@ -43,7 +43,8 @@ class RunConfig:
         seed: of weights, sample order, augmentation and whatever the method draws.
         device: cpu, cuda, cuda:N, or auto (cuda where there is one).
         imports: modules or ``.py`` files that register components of your own.
-        method, student, teacher: component sections: ``name`` and that component's keys.
+        method, student, teacher: component sections: ``name`` and that component's keys. A method
+            that can do without a teacher takes none where the section is left out.
         task: component section in place of ``method`` and ``teacher``.
         init: weights to start from: a run, an exported folder, or a checkpoint of another toolkit;
             see ``pcpt.engine.init.initialise``. Empty starts from random weights.
@@ -98,7 +99,10 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     _import_all(tree)
     schema = OmegaConf.structured(RunConfig)
     leading = _leading_section(tree)
-    for section in (leading, "student", *(["teacher"] if leading == "method" else [])):
+    sections = [leading, "student"]
+    if leading == "method" and _takes_teacher(tree):
+        sections.append("teacher")
+    for section in sections:
         component = _component_schema(tree, section, COMPONENTS[section])
         OmegaConf.update(schema, section, component, merge=False)
     owner = registry.get(COMPONENTS[leading], _name_of(tree, leading))
@@ -217,6 +221,16 @@ def _leading_section(tree: Any) -> str:
                 f"{section}"
             )
     return "task"
+
+
+def _takes_teacher(tree: Any) -> bool:
+    """Whether a method's run has a teacher: it names one, or its method cannot do without."""
+    if tree.get("teacher") is not None or _name_of(tree, "method") is None:
+        return True
+    name = _name_of(tree, "method")
+    if name not in registry.list_names("methods"):
+        return False  # a complaint about the method comes first
+    return getattr(registry.get("methods", name), "needs_teacher", True)
 
 
 def _component_schema(tree: Any, section: str, kind: str) -> Any:

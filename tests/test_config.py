@@ -207,3 +207,11 @@ def test_every_shipped_config_loads(path: Path) -> None:
 def test_a_bare_off_is_off() -> None:
     loaded = config.load_config([REPOSITORY / "configs" / "demo.yaml"], ["train.amp=off"])
     assert loaded.train.amp == "off"
+
+
+def test_a_method_that_can_do_without_a_teacher_needs_no_section_of_one(monkeypatch) -> None:
+    values = {key: value for key, value in BASE.items() if key != "teacher"}
+    monkeypatch.setattr(Method, "needs_teacher", False, raising=False)
+    run = config.make_config(values)
+    assert run.teacher is None and "teacher" not in config.to_tree(run)
+    assert config.make_config(BASE).teacher is not None, "one that is named is taken"

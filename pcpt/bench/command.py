@@ -12,7 +12,7 @@ import pcpt
 from pcpt.bench.cell_folder import State
 from pcpt.bench.execute import executor
 from pcpt.bench.page import results_page
-from pcpt.bench.plan import Cell
+from pcpt.bench.plan import Cell, fill
 from pcpt.bench.plans import PLANS, all_plans, get_plan
 from pcpt.bench.results import collect, read_results
 from pcpt.bench.runner import Runner, estimate_minutes
@@ -38,7 +38,11 @@ def _add_proof(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rooms", metavar="FOLDER", type=Path, default=Path("data/proof_rooms"),
-        help="of the data, made if need be (data/proof_rooms)",
+        help="plan rooms: of the data, made if need be (data/proof_rooms)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="FOLDER", type=Path, default=Path("data/modelnet10"),
+        help="plan objects: train.npz, test.npz and classes.txt (data/modelnet10)",
     )  # fmt: skip
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="COLUMN/ROW", help="globs of what to compute"
@@ -80,11 +84,18 @@ def _numbers(text: str) -> list[int]:
 def _proof(options: argparse.Namespace) -> int:
     plan = get_plan(options.plan)
     wanted = plan.select(options.only, options.seeds)
+    places = {name: str(getattr(options, name).resolve()) for name in ("rooms", "data")}
+    for file in plan.files:
+        path = Path(fill(file, places, str, {}))
+        if not options.list and not path.is_file():
+            raise FileNotFoundError(
+                f"plan {plan.name} needs {path}, which does not exist; give --data its folder"
+            )
     minutes = options.budget_minutes
     runner = Runner(
         plan,
         options.out or Path("runs") / f"proof_{plan.name}",
-        {"rooms": str(options.rooms.resolve())},
+        places,
         ROOT,
         executor(ROOT),
         tell=lambda line: print(f"{time.strftime('%H:%M')} {line}", flush=True),

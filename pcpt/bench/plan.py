@@ -1,8 +1,9 @@
 """A proof as data: the cells of a table, the commands that compute each, and what they wait for.
 
 Words of a command may hold places, filled in when it runs, so that nothing in a plan depends on a
-machine: ``{NAME}`` is a folder given to the plan, ``{here}`` the cell's own folder, ``{cell:NAME}``
-that of another cell, and ``{choice:KEY}`` the value that did best in a ``Choice``.
+machine: ``{NAME}`` is a folder given to the plan, ``{out}`` that of all its cells, ``{here}`` the
+cell's own, ``{cell:NAME}`` that of another cell, and ``{choice:KEY}`` the value that did best in a
+``Choice``.
 """
 
 import fnmatch
@@ -128,6 +129,7 @@ class Plan:
             needed.
         baseline: row that gains are counted from; empty for none.
         tuning: columns of cells in which values were tried out, shown apart.
+        files: that must be there before anything is computed; places are filled in.
 
     Raises:
         ValueError: two cells of one name, a name that is no path, a cell that needs itself or one
@@ -142,6 +144,7 @@ class Plan:
     cells: tuple[Cell, ...]
     baseline: str = ""
     tuning: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     by_name: dict[str, Cell] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

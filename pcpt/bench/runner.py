@@ -190,7 +190,7 @@ class Runner:
         return without_paths(record | folder.times(), places)
 
     def _fill(self, word: str, folder: CellFolder, chosen: Mapping[str, str]) -> str:
-        places = {**self.places, "here": str(folder.path)}
+        places = {**self.places, "out": str(self.out), "here": str(folder.path)}
         return fill(word, places, lambda name: str(self.folder(name).path), chosen)
 
     def _decide(self, choice: Choice) -> str:

@@ -16,7 +16,7 @@ from pcpt.choices import check_minimum
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.labelled_image import LabelledImageSet
-from pcpt.data.order import epoch_order
+from pcpt.data.order import EpochOrder, generator_for
 from pcpt.data.scene import SceneSet
 from pcpt.data.shape import ShapeSet
 from pcpt.data.skips import SkipLog, first_valid
@@ -91,12 +91,6 @@ def split_names(scan: Scan, split: str, fraction: float) -> list[str]:
     return [name for name in names if split == "all" or keep[split](name)]
 
 
-def generator_for(seed: int, number: int) -> torch.Generator:
-    """The random generator of one sample: a function of the run's seed and the sample's number."""
-    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-
 class PosedFrames(Dataset[Batch]):
     """Samples by global number: number n is frame ``permutation[n % len]`` of epoch ``n // len``.
 
@@ -129,21 +123,12 @@ class PosedFrames(Dataset[Batch]):
                 "check data.source.roots, data.source.every and data.held_out"
             )
         self._cache: dict[tuple[str, str], Frame] = {}
-        self._epoch = -1
-        self._order = torch.arange(len(self))
+        self._order = EpochOrder(
+            len(self), seed, block=config.shuffle_block, shuffled=split == "train"
+        )
 
     def __len__(self) -> int:
         return self.ends[-1]
-
-    def _index(self, number: int) -> int:
-        epoch, position = divmod(number, len(self))
-        if self.split != "train":
-            return position
-        if epoch != self._epoch:
-            generator = generator_for(self.seed, 2**62 + epoch)
-            self._order = epoch_order(len(self), self.config.shuffle_block, generator)
-            self._epoch = epoch
-        return int(self._order[position])
 
     def _read(self, scan: Scan, name: str) -> Frame:
         key = (scan.name, name)
@@ -212,7 +197,7 @@ class PosedFrames(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         skipped: list[tuple[str, str]] = []
-        scan, position, frame = self._load(self._index(number), skipped)
+        scan, position, frame = self._load(self._order.place(number), skipped)
         frames = [frame, *self._neighbours(scan, position, skipped)]
         generator = generator_for(self.seed, number)
         sample = make_sample(frames, scan.up, self.config, generator, self.split == "train")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pcpt.choices import check_minimum
-from pcpt.data.dataset import generator_for
+from pcpt.data.order import generator_for
 
 
 class Episode(NamedTuple):

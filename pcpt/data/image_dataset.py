@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt import registry
-from pcpt.data.dataset import generator_for
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.label_set import LabelSet
 from pcpt.data.labelled_image import LabelledImage, LabelledImageSource
-from pcpt.data.order import epoch_order
+from pcpt.data.order import EpochOrder, generator_for
 from pcpt.data.skips import SkipLog
 from pcpt.data.splits import check_splits, split_source
 from pcpt.data.transforms import resize_image, uniform
@@ -154,7 +153,7 @@ class LabelledImages(Dataset[ImageBatch]):
         self.label_set = self.images.label_set
         if not len(self.names):
             raise ValueError(f"split {split!r} of data source {source.name!r} holds no images")
-        self._epoch, self._order = -1, torch.arange(len(self.names))
+        self._order = EpochOrder(len(self.names), seed, shuffled=self.training)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -165,7 +164,7 @@ class LabelledImages(Dataset[ImageBatch]):
 
     def __getitem__(self, number: int) -> ImageBatch:
         skipped: list[tuple[str, str]] = []
-        found = self._load(self._index(number), skipped)
+        found = self._load(self._order.place(number), skipped)
         size = (self.config.image_size[0], self.config.image_size[1])
         image, labels = found.image, found.labels
         if self.training:
@@ -189,15 +188,6 @@ class LabelledImages(Dataset[ImageBatch]):
             self._load(index, skipped)
             for scan, reason in skipped:
                 skips.add(scan, reason)
-
-    def _index(self, number: int) -> int:
-        epoch, position = divmod(number, len(self))
-        if not self.training:
-            return position
-        if epoch != self._epoch:
-            generator = generator_for(self.seed, 2**62 + epoch)
-            self._order, self._epoch = epoch_order(len(self), 0, generator), epoch
-        return int(self._order[position])
 
     def _load(self, index: int, skipped: list[tuple[str, str]]) -> LabelledImage:
         for place in (*range(index, len(self)), *range(index)):

@@ -10,9 +10,8 @@ from torch.utils.data import Dataset
 
 from pcpt import registry
 from pcpt.choices import check_minimum
-from pcpt.data.dataset import generator_for
 from pcpt.data.limited import LimitConfig, limit_points, limit_scenes
-from pcpt.data.order import epoch_order
+from pcpt.data.order import EpochOrder, generator_for
 from pcpt.data.scene import Scene, SceneSet
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_transforms import SceneAugmentConfig, augment_scene, keep_points
@@ -100,20 +99,10 @@ class LabelledScenes(Dataset[SceneBatch]):
         if not self.names:
             raise ValueError(f"split {split!r} of {config.source.name!r} holds no scenes")
         self._cache: dict[str, Scene] = {}
-        self._epoch = -1
-        self._order = torch.arange(len(self))
+        self._order = EpochOrder(len(self), seed, shuffled=self.training)
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def _index(self, number: int) -> int:
-        epoch, position = divmod(number, len(self))
-        if not self.training:
-            return position
-        if epoch != self._epoch:
-            self._order = epoch_order(len(self), 0, generator_for(self.seed, 2**62 + epoch))
-            self._epoch = epoch
-        return int(self._order[position])
 
     def scan_folders(self) -> dict[str, Path | None]:
         """The folder of every scene, by its name."""
@@ -121,7 +110,7 @@ class LabelledScenes(Dataset[SceneBatch]):
 
     def name_of(self, number: int) -> str:
         """The scene of a global sample number."""
-        return self.names[self._index(number)]
+        return self.names[self._order.place(number)]
 
     def load(self, name: str) -> Scene:
         """One scene as read, with the labels that training may see; kept as ``cache`` says."""

@@ -117,6 +117,23 @@ class ShapeSet(ABC):
         )
 
 
+class ListedShapeSet(ShapeSet):
+    """Base of sources that know every shape's class from a list, before any is read.
+
+    Attributes:
+        source: its registered name, for messages.
+        labels: class index by name, in the order of ``names``.
+    """
+
+    source: str
+    labels: dict[str, int]
+
+    def label_of(self, name: str) -> int:
+        if name not in self.labels:
+            raise ValueError(f"{self.source} has no shape {name!r}; its names lists them")
+        return self.labels[name]
+
+
 def check_parts(origin: str, shape: Shape, shapes: ShapeSet) -> Shape:
     """The shape itself, once its parts are known to be parts of its class.
 

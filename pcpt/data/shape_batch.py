@@ -26,6 +26,7 @@ class ShapeBatch:
         shift: (B, 3) float64, its translation.
         names: of the shapes.
         skipped: as in other batches; empty, because a shape that cannot be read is an error.
+        plain: (B, N, 3) float32, the points before augmentation; None where nothing changed them.
     """
 
     points: Tensor
@@ -38,6 +39,7 @@ class ShapeBatch:
     shift: Tensor
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    plain: Tensor | None = None
 
     @property
     def num_samples(self) -> int:
@@ -45,9 +47,21 @@ class ShapeBatch:
         return len(self.names)
 
     def plain_points(self) -> Tensor:
-        """(B, N, 3) float32: the points with the augmentation's map undone; jitter stays."""
+        """(B, N, 3) float32: the points before augmentation, bit for bit where they were kept."""
+        if self.plain is not None:
+            return self.plain
         inverse = torch.linalg.inv(self.turn).to(self.points.dtype)
         return (self.points - self.shift[:, None].to(self.points.dtype)) @ inverse.mT
+
+    def rows(self, chosen: slice | Tensor) -> "ShapeBatch":
+        """Some of the shapes, in the order of ``chosen``: a slice or (M,) int64 places."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = value[chosen]
+        places = torch.arange(self.num_samples)[chosen].tolist()
+        values["names"] = [self.names[place] for place in places]
+        return ShapeBatch(**values)
 
     def to(self, device: torch.device | str) -> "ShapeBatch":
         """A copy with every tensor on ``device``."""
@@ -81,9 +95,11 @@ def collate_shapes(samples: Sequence[ShapeBatch]) -> ShapeBatch:
         )
     plain = ("points", "label", "parts", "point_number", "number", "turn", "shift")
     normals = [s.normals for s in samples if s.normals is not None]
+    changed = any(s.plain is not None for s in samples)
     return ShapeBatch(
         **{name: torch.cat([getattr(s, name) for s in samples]) for name in plain},
         normals=torch.cat(normals) if len(normals) == len(samples) else None,
         names=[name for s in samples for name in s.names],
         skipped=[line for s in samples for line in s.skipped],
+        plain=torch.cat([s.plain_points() for s in samples]) if changed else None,
     )

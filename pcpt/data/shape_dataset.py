@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 
 from pcpt import registry
 from pcpt.choices import check_choice, check_minimum
-from pcpt.data.dataset import generator_for
-from pcpt.data.order import epoch_order
+from pcpt.data.order import EpochOrder, generator_for
 from pcpt.data.shape import Shape, ShapeSet
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_transforms import (
@@ -146,6 +145,7 @@ class Shapes(Dataset[ShapeBatch]):
         split: train, val or test.
         seed: of order, choice of points and augmentation.
         training: limit, shuffle and augment; by default of the training split alone.
+        limited: only the shapes that ``limit`` leaves; by default as ``training``.
 
     Attributes:
         names: of the shapes, after limiting.
@@ -157,12 +157,19 @@ class Shapes(Dataset[ShapeBatch]):
     """
 
     def __init__(
-        self, config: ShapeDataConfig, split: str, seed: int, *, training: bool | None = None
+        self,
+        config: ShapeDataConfig,
+        split: str,
+        seed: int,
+        *,
+        training: bool | None = None,
+        limited: bool | None = None,
     ) -> None:
         self.config = config
         self.split = split
         self.seed = seed
         self.training = split == "train" if training is None else training
+        self.limited = self.training if limited is None else limited
         self.shape_set = open_shapes(config, split)
         self.classes = self.shape_set.classes
         if config.normals and not self.shape_set.has_normals:
@@ -173,8 +180,7 @@ class Shapes(Dataset[ShapeBatch]):
         self.names = self._names()
         self._up = rotation_to_z(torch.tensor(self.shape_set.up, dtype=torch.float64))
         self._cache: dict[str, Shape] = {}
-        self._epoch = -1
-        self._order = torch.arange(len(self))
+        self._order = EpochOrder(len(self), seed, shuffled=self.training)
 
     def _names(self) -> list[str]:
         config, names = self.config, list(self.shape_set.names)
@@ -186,7 +192,7 @@ class Shapes(Dataset[ShapeBatch]):
                 f"data.val_fraction is {config.val_fraction}, which leaves split {self.split!r} of "
                 f"{config.source.name!r} without shapes"
             )
-        if self.training and config.limit < 1:
+        if self.limited and config.limit < 1:
             chosen = self._draw(names, config.limit, config.limit_seed, least=1, what="limit")
             names = [name for name in names if name in chosen]
         return names
@@ -200,22 +206,13 @@ class Shapes(Dataset[ShapeBatch]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def _index(self, number: int) -> int:
-        epoch, position = divmod(number, len(self))
-        if not self.training:
-            return position
-        if epoch != self._epoch:
-            self._order = epoch_order(len(self), 0, generator_for(self.seed, 2**62 + epoch))
-            self._epoch = epoch
-        return int(self._order[position])
-
     def scan_folders(self) -> dict[str, Path | None]:
         """Every shape by its name; none has a folder of its own."""
         return dict.fromkeys(self.names)
 
     def name_of(self, number: int) -> str:
         """The shape of a global sample number."""
-        return self.names[self._index(number)]
+        return self.names[self._order.place(number)]
 
     def load(self, name: str) -> Shape:
         """One shape as read; kept as ``cache`` says."""

@@ -147,6 +147,7 @@ def mapped(sample: ShapeBatch, turn: Tensor, shift: Tensor) -> ShapeBatch:
         normals=normals,
         turn=turn @ sample.turn,
         shift=sample.shift @ turn.T + shift,
+        plain=sample.plain_points(),
     )
 
 
@@ -178,5 +179,6 @@ def _drop_points(sample: ShapeBatch, most: float, generator: torch.Generator) ->
     index = torch.arange(count)
     kept = int(torch.randint(count, (), generator=generator))
     index[torch.rand(count, generator=generator) < share] = kept
-    names = ("points", "parts", "point_number") + (() if sample.normals is None else ("normals",))
+    every = ("points", "parts", "point_number", "normals", "plain")
+    names = [name for name in every if getattr(sample, name) is not None]
     return replace(sample, **{name: getattr(sample, name)[:, index] for name in names})

@@ -14,8 +14,11 @@ from pcpt.config import RunConfig
 from pcpt.data.batch import Batch
 from pcpt.data.skips import SkipLog
 from pcpt.data.write_json import write_json
+from pcpt.engine.data_record import scan_identities
+from pcpt.engine.provenance import labelled_names, provenance
 from pcpt.engine.run import Parts, build, load_run, prepare
 from pcpt.methods.base import Method
+from pcpt.methods.shapes import ShapeMethod
 
 # Training batches on which an untrained network's batch norm statistics are set.
 WARM_UP_BATCHES = 8
@@ -25,8 +28,12 @@ _CHANCE = "chance/"
 def held_out_batches(
     config: RunConfig, method: Method, skips: SkipLog, split: str = "held_out"
 ) -> Iterator[Batch]:
-    """Every whole frame of a split once, one a batch, on the method's device, unaugmented."""
-    dataset: Any = method.make_dataset(config.data, split, config.seed)
+    """Every whole frame or shape of a split once, one a batch, on the device, unaugmented."""
+    dataset: Any = (
+        method.evaluation_set(config.data, split)
+        if isinstance(method, ShapeMethod)
+        else method.make_dataset(config.data, split, config.seed)
+    )
     device = next(method.parameters()).device
     seen: set[str] = set()
     for number in range(len(dataset)):
@@ -57,14 +64,15 @@ def untrained(config: RunConfig, device: torch.device) -> Parts:
 
 
 def evaluate_run(
-    folder: str | Path, *, checkpoint: str | Path | None = None, split: str = "held_out"
+    folder: str | Path, *, checkpoint: str | Path | None = None, split: str = ""
 ) -> dict[str, dict[str, float]]:
     """Figures of a run and of the same network untrained; writes ``metrics.json`` into the run.
 
     Args:
         folder: of the run.
         checkpoint: None takes the newest whole one.
-        split: "held_out", or "train" to see how much is memory.
+        split: by default the method's: "held_out" of frames, "val" of shapes; "train" shows how
+            much is memory.
 
     Returns:
         Figures by name for "trained" and "untrained".
@@ -74,6 +82,7 @@ def evaluate_run(
         ValueError: the checkpoint does not fit, or the split holds no frames.
     """
     config, parts = load_run(folder, path=checkpoint)
+    split = split or parts.method.evaluation_split
     device = next(parts.method.parameters()).device
     skips = SkipLog()
     figures = {}
@@ -84,7 +93,19 @@ def evaluate_run(
         figures[name] = dict(method.evaluate(held_out_batches(config, method, skips, split)))
     if skips.count:
         print(skips.summary())
-    record = {"split": split, "seed": config.seed, "teacher": config.teacher.name, **figures}
+    teacher = config.teacher.name if config.teacher is not None else None
+    record = {
+        "split": split,
+        "seed": config.seed,
+        "teacher": teacher,
+        "in_percent": parts.method.in_percent,
+        **figures,
+    }
+    if isinstance(parts.method, ShapeMethod):
+        scored = scan_identities(parts.method.evaluation_set(config.data, split))
+        labelled = labelled_names(config)
+        record |= provenance(config, Path(folder), split, scored, labelled)
+        record |= {"figures": figures["trained"], "protocol": parts.method.protocol}
     write_json(Path(folder) / "metrics.json", record)
     return figures
 
@@ -102,38 +123,59 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     return metrics
 
 
-def comparison(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Rows by figure name, columns chance and then the keys of ``figures``; shares in percent."""
+def figures_of_split(folder: Path, split: str) -> dict[str, Any]:
+    """The figures that ``pcpt test`` wrote of a task's run, if they were of this split."""
+    try:
+        metrics = read_metrics(folder)
+    except FileNotFoundError:
+        return {}
+    return metrics.get("figures", {}) if metrics.get("split") == split else {}
+
+
+def comparison(
+    figures: Mapping[str, Mapping[str, float]], *, in_percent: bool = True
+) -> dict[str, dict[str, float | None]]:
+    """Rows by figure name, columns chance (where any figure has one) and then the keys of
+    ``figures``; shares in percent, or what is no share as it is."""
+    factor = 100 if in_percent else 1
     first = next(iter(figures.values()))
     rows: dict[str, dict[str, float | None]] = {}
     for name in first:
         if _CHANCE in name or "num_" in name:
             continue
-        chance = first.get(_chance_of(name))
-        rows[name] = {"chance": None if chance is None else 100 * chance}
-        rows[name] |= {k: 100 * f[name] for k, f in figures.items() if name in f}
+        rows[name] = {}
+        if in_percent:
+            chance = first.get(_chance_of(name))
+            rows[name]["chance"] = None if chance is None else 100 * chance
+        rows[name] |= {k: factor * f[name] for k, f in figures.items() if name in f}
     return rows
 
 
 def _chance_of(name: str) -> str:
     """in_frame/pixel_to_point/recall@1 -> in_frame/chance/recall@1"""
-    first, *_, last = name.split("/")
+    first, last = name.partition("/")[0], name.rpartition("/")[2]
     return f"{first}/{_CHANCE}{last}" if first in ("in_frame", "cross_view") else _CHANCE + last
 
 
 def print_comparison(
-    figures: Mapping[str, Mapping[str, float]], title: str, leave_out: Sequence[str] = ()
+    figures: Mapping[str, Mapping[str, float]],
+    title: str,
+    leave_out: Sequence[str] = (),
+    *,
+    in_percent: bool = True,
 ) -> None:
     """Prints ``comparison`` as a table, without the rows whose names begin with ``leave_out``."""
-    rows = {k: v for k, v in comparison(figures).items() if not k.startswith(tuple(leave_out))}
+    rows = comparison(figures, in_percent=in_percent)
     table = Table(title=title, title_justify="left")
-    table.add_column("percent")
-    columns = ["chance", *figures]
+    table.add_column("percent" if in_percent else "figure")
+    columns = [*(["chance"] if in_percent else []), *figures]
     for column in columns:
         table.add_column(column, justify="right")
+    number = ".1f" if in_percent else ".4g"
     for name, row in rows.items():
-        cells = [row.get(column) for column in columns]
-        table.add_row(name, *("-" if value is None else f"{value:.1f}" for value in cells))
+        if not name.startswith(tuple(leave_out)):
+            cells = [row.get(column) for column in columns]
+            table.add_row(name, *("-" if value is None else f"{value:{number}}" for value in cells))
     Console().print(table)
 
 
@@ -144,9 +186,16 @@ def print_summary(folder: str | Path) -> None:
     except FileNotFoundError:
         return
     figures = {name: metrics[name] for name in ("untrained", "trained")}
-    frames = figures["trained"].get("num_frames", 0)
     details = ("point_to_pixel", "in_frame", "cross_view/projected")
-    print_comparison(figures, f"{frames:.0f} held-out frames", details)
+    in_percent = metrics.get("in_percent", True)
+    print_comparison(figures, _counted(figures["trained"]), details, in_percent=in_percent)
+
+
+def _counted(figures: Mapping[str, float]) -> str:
+    """What was scored, for a title."""
+    if "num_shapes" in figures:
+        return f"{figures['num_shapes']:.0f} shapes"
+    return f"{figures.get('num_frames', 0):.0f} held-out frames"
 
 
 def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
@@ -157,5 +206,6 @@ def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
         columns.setdefault("untrained", figures["untrained"])
         name = "trained" if len(folders) == 1 else Path(folder).resolve().name
         columns[str(folder) if name in columns else name] = figures["trained"]
-    frames = next(iter(columns.values())).get("num_frames", 0)
-    print_comparison(columns, f"{frames:.0f} held-out frames, 1,024 candidates")
+    in_percent = read_metrics(folders[0]).get("in_percent", True)
+    title = _counted(next(iter(columns.values()))) + (", 1,024 candidates" if in_percent else "")
+    print_comparison(columns, title, in_percent=in_percent)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pcpt.config import RunConfig, to_tree
-from pcpt.data.limited import LimitConfig, labelled_hash
+from pcpt.data.limited import LimitConfig, labelled_hash, limit_scenes
 from pcpt.data.scan_identity import find_overlap, identities_hash
+from pcpt.data.scene_dataset import SceneDataConfig, open_split
+from pcpt.data.shape_dataset import ShapeDataConfig, Shapes
 from pcpt.engine.data_record import DataRecord, read_record
 from pcpt.engine.folder import environment
+from pcpt.tasks.frozen_shapes import FrozenShapesConfig
 
 # How serious a verdict on leaks is; the worst one counts.
 _VERDICTS = ("no", "unknown", "possible", "yes")
@@ -30,7 +33,8 @@ def provenance(
         labelled: names of the scenes whose labels it was trained on.
 
     Returns:
-        ``task``, ``probe``, ``split``, ``split_hash`` and ``split_scans`` (their number),
+        ``task`` (of a run without one the method), ``probe``, ``split``, ``split_hash`` and
+        ``split_scans`` (their number),
         ``labelled`` (scenes, points, seed) and ``labelled_hash``, ``init`` (source, kind, hash of
         the weights), ``pretraining`` (see there), ``voxel_size``, ``seed``, ``commit``,
         ``environment`` and ``config``.
@@ -38,7 +42,7 @@ def provenance(
     record = read_record(folder) or DataRecord(unknown=("no data.json in the run folder",))
     facts = environment()
     return {
-        "task": config.task.name,
+        "task": (config.task or config.method).name,
         "probe": _probe(config),
         "split": split,
         "split_hash": identities_hash(scored),
@@ -55,9 +59,24 @@ def provenance(
     }
 
 
+def labelled_names(config: RunConfig) -> list[str]:
+    """Names of the scenes or shapes whose labels a run was allowed to see; none of images, and none
+    of methods that learn without labels."""
+    if config.task is None and getattr(config.method, "labels", "none") == "none":
+        return []
+    if isinstance(config.data, ShapeDataConfig):
+        return list(Shapes(config.data, "train", 0, training=False, limited=True).names)
+    if not isinstance(config.data, SceneDataConfig):
+        return []
+    return limit_scenes(open_split(config.data, "train").names, config.data.limit)
+
+
 def _probe(config: RunConfig) -> str:
     """ "last" or "all" for a linear probe and the like, "full" where the network is trained too."""
-    if not config.task.name.endswith("probe"):
+    if config.task is None:
+        return "full"
+    frozen = config.task.name.endswith("probe") or isinstance(config.task, FrozenShapesConfig)
+    if not frozen or getattr(config.task, "classifier", "") == "finetune":
         return "full"
     return str(getattr(config.task, "levels", "last"))
 

@@ -40,9 +40,12 @@ def build(config: RunConfig, device: torch.device | str = "cpu") -> Parts:
         task = registry.get("tasks", config.task.name)(config.task, student, config.data)
         return Parts(task.to(device), student)
     draw_from(config.seed, 1)
-    teacher = registry.get("teachers", config.teacher.name)(config.teacher)
+    teacher = None
+    if config.teacher is not None:
+        teacher = registry.get("teachers", config.teacher.name)(config.teacher)
     draw_from(config.seed, 2)
-    method = registry.get("methods", config.method.name)(config.method, student, teacher)
+    owner = registry.get("methods", config.method.name)
+    method = owner.from_parts(config.method, student, teacher, config.data)
     method.to(device)
     return Parts(method, student, teacher)
 

@@ -9,13 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
-from pcpt.data.limited import limit_scenes
-from pcpt.data.scene_dataset import SceneDataConfig, open_split
-from pcpt.data.shape_dataset import ShapeDataConfig, Shapes
 from pcpt.data.write_json import write_json
+from pcpt.engine.checkpoint import load_checkpoint, restore_module
 from pcpt.engine.data_record import scan_identities
-from pcpt.engine.provenance import provenance
+from pcpt.engine.provenance import labelled_names, provenance
 from pcpt.engine.run import load_run
+from pcpt.engine.selection import select_checkpoint
 from pcpt.metrics.segmentation import segmentation_figures
 from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
 
@@ -36,6 +35,7 @@ def evaluate_task(
     split: str = "val",
     views: Views | None = None,
     export: str | Path | None = None,
+    best: bool = False,
 ) -> dict[str, Any]:
     """Figures of a task's run on whole, unchanged scenes; writes ``metrics.json`` into the run.
 
@@ -46,10 +46,12 @@ def evaluate_task(
         views: of test-time augmentation, whose figures then stand beside the others as ``tta/...``.
         export: folder to write the predictions to in the benchmark's format, with ``views`` their
             mean; None writes none.
+        best: of the checkpoints that the run has kept also score the one that does best on the
+            validation split; its figures then stand beside the last one's as ``best/...``.
 
     Returns:
         What ``metrics.json`` holds: ``figures``, ``protocol``, and what ``provenance`` says they
-        come with; with views ``tta_protocol`` too.
+        come with; with views ``tta_protocol`` too, with ``best`` ``selection``.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
@@ -61,13 +63,14 @@ def evaluate_task(
     device = next(task.parameters()).device
     scenes = task.evaluation_set(config.data, split)
 
-    def batches() -> Iterator[Any]:
-        for number in range(len(scenes)):
-            yield task.collate([scenes[number]]).to(device)
+    def batches(of: str = split) -> Iterator[Any]:
+        samples = scenes if of == split else task.evaluation_set(config.data, of)
+        for number in range(len(samples)):
+            yield task.collate([samples[number]]).to(device)
 
     if views is not None:
         check_averages(task)
-    labelled = _labelled_scenes(config.data)
+    labelled = labelled_names(config)
     record: dict[str, Any] = {
         "figures": dict(task.evaluate(batches())),
         **provenance(config, Path(folder), split, scan_identities(scenes), labelled),
@@ -83,17 +86,13 @@ def evaluate_task(
                 task.export(batch, Path(export))
             else:
                 export_averaged(task, batch, views, Path(export))
+    if best:
+        selection = select_checkpoint(task, Path(folder), batches)
+        record["selection"] = selection.record()
+        restore_module(task, load_checkpoint(selection.path)["method"], selection.path)
+        record["figures"] |= {f"best/{k}": v for k, v in task.evaluate(batches()).items()}
     write_json(Path(folder) / "metrics.json", record)
     return record
-
-
-def _labelled_scenes(data: Any) -> list[str]:
-    """Names of the scenes or shapes whose labels the run was allowed to see; none of images."""
-    if isinstance(data, ShapeDataConfig):
-        return Shapes(data, "train", 0).names
-    if not isinstance(data, SceneDataConfig):
-        return []
-    return limit_scenes(open_split(data, "train").names, data.limit)
 
 
 def report_task_runs(
@@ -104,6 +103,7 @@ def report_task_runs(
     views: Views | None = None,
     export: str | None = None,
     pool: str | None = None,
+    best: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Evaluates task runs and prints their figures side by side; arguments as ``evaluate_task``.
 
@@ -113,7 +113,7 @@ def report_task_runs(
     """
     records = {
         str(folder): evaluate_task(
-            folder, checkpoint=checkpoint, split=split, views=views, export=export
+            folder, checkpoint=checkpoint, split=split, views=views, export=export, best=best
         )
         for folder in folders
     }

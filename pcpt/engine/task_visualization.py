@@ -9,11 +9,13 @@ import torch
 
 from pcpt.choices import did_you_mean
 from pcpt.config import RunConfig, to_yaml
-from pcpt.engine.evaluation import read_metrics
+from pcpt.engine.evaluation import figures_of_split
 from pcpt.engine.loggers import read_records
+from pcpt.engine.object_visualization import visualize_objects
 from pcpt.engine.run import load_run
 from pcpt.engine.task_results import scene_result
 from pcpt.metrics.segmentation import confusion_matrix, segmentation_figures
+from pcpt.tasks.objects import ObjectTask
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
 from pcpt.viz.confusion import confusion_picture
 from pcpt.viz.report import Cell
@@ -36,7 +38,7 @@ def visualize_task(
     scene: str = "",
 ) -> Path:
     """Writes ``report/index.html`` of a task's run, its pictures as PNG and the scene's
-    ``report/viewer.html`` beside it.
+    ``report/viewer.html`` beside it; of a run on single shapes see ``visualize_objects``.
 
     Figures are those that ``pcpt test`` wrote for the split; without them the confusion matrix is
     that of the scene alone, and says so.
@@ -57,10 +59,12 @@ def visualize_task(
     folder = Path(folder)
     config, parts = load_run(folder, path=checkpoint)
     task: Any = parts.method
+    if isinstance(task, ObjectTask):
+        return visualize_objects(folder, config, parts, split, scene)
     scenes = task.evaluation_set(config.data, split)
     batch = task.collate([scenes[_number_of(scene, list(scenes.names), split)]])
     result = scene_result(task, batch.to(next(task.parameters()).device))
-    metrics = _metrics(folder, split)
+    metrics = figures_of_split(folder, split)
     records = read_records(folder / "metrics.jsonl")
     figures = result_figures(result) | _confusion(result, metrics)
     if records:
@@ -94,15 +98,6 @@ def _number_of(scene: str, names: Sequence[str], split: str) -> int:
         f"no scene {scene!r} in split {split!r}{did_you_mean(scene, names)}; give a name, or a "
         f"number from 0 to {len(names) - 1}"
     )
-
-
-def _metrics(folder: Path, split: str) -> dict[str, Any]:
-    """What ``pcpt test`` wrote, if it was of this split."""
-    try:
-        metrics = read_metrics(folder)
-    except FileNotFoundError:
-        return {}
-    return metrics.get("figures", {}) if metrics.get("split") == split else {}
 
 
 def _facts(

@@ -11,6 +11,7 @@ from pcpt.data.frame import Frame
 from pcpt.engine.evaluation import comparison, read_metrics, untrained
 from pcpt.engine.loggers import read_records
 from pcpt.engine.run import load_run
+from pcpt.engine.shape_visualization import is_shape_run, visualize_shapes
 from pcpt.engine.task_evaluation import is_task_run
 from pcpt.engine.task_visualization import visualize_task
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
@@ -41,9 +42,10 @@ def visualize_run(
         checkpoint: None takes the newest whole one.
         frame: number of the frame to show within the split; None takes the middle one.
         pixel: (u, v) in the resized image whose likeness is looked for.
-        scene: of a task's run, see ``visualize_task``.
-        split: "held_out" (the default) or "train"; of a task's run val (the default), test or
-            train.
+        scene: of a task's run, see ``visualize_task``; or the shape of a pretraining run on shapes,
+            see ``visualize_shapes``.
+        split: "held_out" (the default) or "train"; of a task's run or one on shapes val (the
+            default), test or train.
 
     Returns:
         Path of the report.
@@ -56,6 +58,10 @@ def visualize_run(
         if frame is not None or pixel is not None:
             raise ValueError(f"{folder} is a task's run, of scenes: give --scene, not --frame")
         return visualize_task(folder, checkpoint=checkpoint, split=split or "val", scene=scene)
+    if is_shape_run(folder):
+        if frame is not None or pixel is not None:
+            raise ValueError(f"{folder} is a run on shapes: give --scene, not --frame")
+        return visualize_shapes(folder, checkpoint=checkpoint, split=split or "val", shape=scene)
     if scene:
         raise ValueError(f"{folder} is a pretraining run, of frames: give --frame, not --scene")
     return _visualize_pretraining(folder, checkpoint, frame, pixel, split or "held_out")
@@ -122,7 +128,7 @@ def _facts(
     config: RunConfig, parts: Any, records: list[dict[str, Any]]
 ) -> dict[str, str | int | float | None]:
     facts: dict[str, str | int | float | None] = {
-        "teacher": config.teacher.name,
+        "teacher": config.teacher.name if config.teacher is not None else None,
         "student parameters": f"{sum(p.numel() for p in parts.student.parameters()) / 1e6:.2f} M",
     }
     if records:

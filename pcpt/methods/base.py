@@ -25,17 +25,28 @@ class Output(NamedTuple):
 class Method(nn.Module):
     """Base of methods and tasks: ``forward(batch) -> Output``.
 
-    ``Data`` is the dataclass of the run's ``data`` section.
+    ``Data`` is the dataclass of the run's ``data`` section. ``needs_teacher``: whether a run must
+    name a teacher; without one a method that needs none is given None. ``evaluation_split`` is what
+    is scored unless another is asked for, ``in_percent`` whether figures are shares.
 
     Parameters are what is trained. Frozen networks are handed to ``freeze``: they follow ``.to()``
     but are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
     """
 
     Data: ClassVar[type] = DataConfig
+    needs_teacher: ClassVar[bool] = True
+    evaluation_split: ClassVar[str] = "held_out"
+    in_percent: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
         self.frozen: dict[str, nn.Module] = {}
+
+    @classmethod
+    def from_parts(cls, config: Any, student: Any, teacher: Any, data: Any) -> "Method":
+        """The method of a run. One whose weights depend on the data, such as on the number of
+        classes, overrides this to look at ``data``, the section of the run's config."""
+        return cls(config, student, teacher)  # type: ignore[call-arg]
 
     def freeze(self, name: str, module: nn.Module) -> None:
         """Keeps ``module`` as ``frozen[name]``: in eval mode, without gradients, never saved."""

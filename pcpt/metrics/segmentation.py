@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pcpt.metrics.classification import class_recall
+
 
 def confusion_matrix(target: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     """Counts of (true class, predicted class).
@@ -55,11 +57,10 @@ def segmentation_figures(confusion: Tensor, names: Sequence[str]) -> dict[str, f
     Without any labelled point all are NaN.
     """
     iou = class_iou(confusion)
-    hits, present = confusion.diagonal().double(), confusion.sum(1).double()
-    recall = torch.where(present > 0, hits / present.clamp(min=1), torch.nan)
+    hits, present = confusion.diagonal().sum().double(), confusion.sum().double()
     figures = {
         "miou": iou.nanmean().item(),
-        "accuracy": (hits.sum() / present.sum()).item() if present.sum() > 0 else float("nan"),
-        "class_accuracy": recall.nanmean().item(),
+        "accuracy": (hits / present).item() if present > 0 else float("nan"),
+        "class_accuracy": class_recall(confusion).nanmean().item(),
     }
     return figures | {f"iou/{name}": value for name, value in zip(names, iou.tolist())}

@@ -92,6 +92,14 @@ def hold_frozen_norms(student: nn.Module) -> None:
             norm.eval()
 
 
+def hold_untrained(student: nn.Module, tune: str) -> None:
+    """As ``hold_frozen_norms``; a student of which nothing is trained (``head``) goes into eval
+    mode as a whole, dropout included."""
+    if tune == "head":
+        student.eval()
+    hold_frozen_norms(student)
+
+
 @torch.no_grad()
 def merge_lora(student: nn.Module) -> None:
     """Folds low-rank additions into plain weights, in place; the outputs stay the same.

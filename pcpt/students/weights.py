@@ -92,11 +92,19 @@ def refuse_pickle(path: Path) -> None:
     """Raises ValueError when ``path`` is named or begins like a pickle."""
     with open(path, "rb") as file:
         head = file.read(len(_LFS_MAGIC))
-    if path.suffix in PICKLE_SUFFIXES or head.startswith(_PICKLE_MAGIC):
+    begins_so = head.startswith(_PICKLE_MAGIC) and not _announces_header(head)
+    if path.suffix in PICKLE_SUFFIXES or begins_so:
         raise ValueError(
             f"{path} is a pickle, which can run any code when it is loaded: refused. Weights are "
             "read from safetensors only; make them from a run of your own with tools/export.py"
         )
+
+
+def _announces_header(head: bytes) -> bool:
+    """Whether a file begins with the length of a JSON header and its brace. The first byte of one
+    length in 32 is a pickle's; what is taken for safetensors is never unpickled."""
+    length = int.from_bytes(head[:_LENGTH_BYTES], "little")
+    return length <= _MAX_HEADER and head[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{"
 
 
 def _shorten(names: list[str], most: int = 6) -> str:

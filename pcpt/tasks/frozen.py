@@ -14,9 +14,10 @@ from pcpt.choices import check_choice, check_minimum
 from pcpt.data.scene import Scene
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import LabelledScenes, SceneDataConfig, to_sample
-from pcpt.sparse import BatchNorm, SparseTensor
+from pcpt.sparse import SparseTensor
 from pcpt.students.cloud import inference
 from pcpt.students.multi_level import multi_level_features
+from pcpt.students.norms import measuring_norms
 from pcpt.tasks.segmentation import PointClassifier, voxel_labels
 
 LEVELS = ("last", "all")
@@ -141,18 +142,10 @@ class FrozenProbe(PointClassifier):
 
     @torch.no_grad()
     def _set_norms(self, scenes: Iterable[Scene]) -> None:
-        norms: list[Any] = [m for m in self.student.modules() if isinstance(m, BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean over all scenes
-            norm.train()
         device = next(self.student.parameters()).device
-        for scene in scenes:
-            self.student(self.voxels(to_sample(scene).to(device))[0])
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
-            norm.eval()
+        with measuring_norms(self.student):
+            for scene in scenes:
+                self.student(self.voxels(to_sample(scene).to(device))[0])
 
     def features(self, batch: SceneBatch) -> tuple[Tensor, Tensor]:
         """(U, C) float32 features of the voxels, before standardisation, and (N,) int64 voxel of
@@ -200,12 +193,17 @@ class FrozenProbe(PointClassifier):
         """Takes mean and deviation of each channel from (M, C) features of training scenes."""
         if not self.config.standardize or len(features) < 2:
             return
-        deviation = features.std(0)
-        scale = torch.where(
-            deviation > _LEAST_DEVIATION, 1 / deviation, torch.zeros(()).to(deviation)
-        )
-        self.feature_mean.copy_(features.mean(0))
+        mean, scale = channel_statistics(features)
+        self.feature_mean.copy_(mean)
         self.feature_scale.copy_(scale)
+
+
+def channel_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (C,) and one over the deviation (C,) of the channels of (M, C) features, M >= 2; 0 for
+    those that hardly vary."""
+    deviation = features.std(0)
+    scale = torch.where(deviation > _LEAST_DEVIATION, 1 / deviation, torch.zeros(()).to(deviation))
+    return features.mean(0), scale
 
 
 class FrozenFeatures(Dataset[FeatureBatch]):

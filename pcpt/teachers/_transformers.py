@@ -163,3 +163,57 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """The last height * width tokens, (B, T, C), as (B, C, height, width); class token dropped."""
     patches = tokens[:, tokens.shape[1] - height * width :]
     return patches.transpose(1, 2).unflatten(2, (height, width)).float()
+
+
+@contextmanager
+def cls_attention(block: nn.Module, heads: int) -> Iterator[list[Tensor]]:
+    """Attention of the class token while the network runs, computed from a block's queries and
+    keys: fast attention does not hand its weights out.
+
+    Args:
+        block: of a transformer, with one layer of queries and one of keys for (B, T, heads * D),
+            the class token first.
+        heads: of its attention.
+
+    Yields:
+        A list that holds, after one run, (B, T) float32: the attention to each token, mean over
+        heads.
+    """
+    seen: dict[str, Tensor] = {}
+    result: list[Tensor] = []
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            seen[name] = output.float().unflatten(2, (heads, -1)).transpose(1, 2)
+            if len(seen) == 2:
+                score = seen["query"][:, :, :1] @ seen["key"].mT
+                scale = seen["key"].shape[3] ** -0.5
+                result.append((score * scale).softmax(3)[:, :, 0].mean(1))
+                seen.clear()
+
+        return hook
+
+    handles = [
+        _layer(block, names).register_forward_hook(keep(names[0]))
+        for names in (("query", "q_proj"), ("key", "k_proj"))
+    ]
+    try:
+        yield result
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _layer(block: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    """The layer of one of these names, which differ between versions of transformers."""
+    for path, module in block.named_modules():
+        if path.rpartition(".")[2] in names:
+            return module
+    raise ValueError(
+        f"{type(block).__name__} of this version of transformers has no layer {' or '.join(names)}"
+    )
+
+
+def patches_of(attention: Tensor, height: int, width: int) -> Tensor:
+    """(B, T) of all tokens -> (B, height, width) of the patches, which come last."""
+    return attention[:, attention.shape[1] - height * width :].unflatten(1, (height, width))

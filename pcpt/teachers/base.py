@@ -46,6 +46,45 @@ class Teacher(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} must define features(images)")
 
+    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """``features``, and how much the network looks at each cell of them, in one pass.
+
+        Optional: a family that has it says what its saliency is.
+
+        Args:
+            images: as ``features``.
+
+        Returns:
+            features: (B, C, h, w) float32, as ``features``.
+            saliency: (B, h, w) float32, at least 0; comparable within an image.
+
+        Raises:
+            ValueError: this family has none.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no saliency; take a teacher that has (clip, dinov2, lite0, "
+            "resnet18, resnet34 or resnet50), or do without: method.masking.guided=false"
+        )
+
+    @torch.no_grad()
+    def saliency(self, images: Tensor) -> Tensor:
+        """(B, h, w) float32, at least 0: how much the network looks at each cell of its map.
+
+        Args:
+            images: (B, 3, H, W) uint8 RGB, any H and W, on the device of the teacher.
+
+        Raises:
+            ValueError: as ``forward``, or a family without.
+        """
+        self.check(images)
+        return self.features_and_saliency(images)[1]
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``forward`` and ``saliency`` give, in one pass."""
+        self.check(images)
+        return self.features_and_saliency(images)
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Feature map of images, without gradients.
@@ -59,6 +98,12 @@ class Teacher(nn.Module):
         Raises:
             ValueError: another shape or dtype, or a random-weight network not yet calibrated.
         """
+        self.check(images)
+        return self.features(images)
+
+    def check(self, images: Tensor) -> None:
+        """Raises ``ValueError`` unless ``images`` are such as ``forward`` takes and the network is
+        ready for them."""
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
             raise ValueError(
                 f"images are {tuple(images.shape)} {images.dtype}; "
@@ -71,7 +116,6 @@ class Teacher(nn.Module):
                 f"{type(self).__name__} has random weights and no batch norm statistics, so its "
                 "features would vanish; call calibrate(batches of training images) first"
             )
-        return self.features(images)
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:
@@ -144,6 +188,12 @@ def fold_batch_norm(module: nn.Module) -> None:
         else:
             fold_batch_norm(child)
         previous = child
+
+
+def activation_energy(features: Tensor) -> Tensor:
+    """(B, h, w): mean square over the channels of (B, C, h, w), the saliency of convolutional
+    networks (activation-based attention of Zagoruyko and Komodakis, arXiv 1612.03928)."""
+    return features.float().square().mean(1)
 
 
 def sample_cells(teacher: Any, features: Tensor, view_index: Tensor, pixel: Tensor) -> Tensor:

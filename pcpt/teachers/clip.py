@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pcpt.registry import register
-from pcpt.teachers._transformers import load_model, pad_to_multiple, select_blocks, tokens_to_map
+from pcpt.teachers._transformers import (
+    cls_attention,
+    load_model,
+    pad_to_multiple,
+    patches_of,
+    select_blocks,
+    tokens_to_map,
+)
 from pcpt.teachers.base import Normalize, Teacher
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -91,10 +98,23 @@ class CLIP(Teacher):
 
     def features(self, images: Tensor) -> Tensor:
         """See ``Teacher.features``."""
+        return self._look(images)[0]
+
+    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Teacher.features_and_saliency``: attention of the class token to the patches in the
+        last block that is used, mean over heads."""
+        heads = self.model.config.num_attention_heads
+        with cls_attention(self.model.encoder.layers[-1], heads) as attention:
+            features, shape = self._look(images)
+        return features, patches_of(attention[0], *shape)
+
+    def _look(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The map, and its size."""
         x = pad_to_multiple(self.normalize(images), self.stride)
         tokens = self.model(pixel_values=x, interpolate_pos_encoding=True).last_hidden_state
         if self.norm:
             tokens = self.model.post_layernorm(tokens)
         if self.projection is not None:
             tokens = self.projection(tokens)
-        return tokens_to_map(tokens, x.shape[2] // self.stride, x.shape[3] // self.stride)
+        shape = x.shape[2] // self.stride, x.shape[3] // self.stride
+        return tokens_to_map(tokens, *shape), shape

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pcpt.registry import register
-from pcpt.teachers._transformers import load_model, pad_to_multiple, select_blocks, tokens_to_map
+from pcpt.teachers._transformers import (
+    cls_attention,
+    load_model,
+    pad_to_multiple,
+    patches_of,
+    select_blocks,
+    tokens_to_map,
+)
 from pcpt.teachers.base import Normalize, Teacher
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,6 +85,19 @@ class DINOv2(Teacher):
 
     def features(self, images: Tensor) -> Tensor:
         """See ``Teacher.features``."""
+        return self._look(images)[0]
+
+    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Teacher.features_and_saliency``: attention of the class token to the patches in the
+        last block that is used, mean over heads."""
+        heads = self.model.config.num_attention_heads
+        with cls_attention(self.model.encoder.layer[-1], heads) as attention:
+            features, shape = self._look(images)
+        return features, patches_of(attention[0], *shape)
+
+    def _look(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The map, and its size."""
         x = pad_to_multiple(self.normalize(images), self.stride)
         tokens = self.model(pixel_values=x).last_hidden_state
-        return tokens_to_map(tokens, x.shape[2] // self.stride, x.shape[3] // self.stride)
+        shape = x.shape[2] // self.stride, x.shape[3] // self.stride
+        return tokens_to_map(tokens, *shape), shape

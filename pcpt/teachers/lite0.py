@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcpt.registry import register
-from pcpt.teachers.base import RANDOM, Normalize, Teacher, seeded
+from pcpt.teachers.base import RANDOM, Normalize, Teacher, activation_energy, seeded
 
 # (repeats, kernel, stride of the first block, expansion, channels in, channels out) of each stage
 STAGES = (
@@ -174,6 +174,11 @@ class Lite0(Teacher):
     def features(self, images: Tensor) -> Tensor:
         """See ``Teacher.features``."""
         return self.layers(images)[-1]
+
+    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Teacher.features_and_saliency``: the energy of the features themselves."""
+        features = self.features(images)
+        return features, activation_energy(features)
 
 
 def packaged_weights() -> Path:

@@ -59,6 +59,10 @@ class Random(Teacher):
         """See ``Teacher.features``."""
         return self.teacher.features(images)
 
+    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Teacher.features_and_saliency``."""
+        return self.teacher.features_and_saliency(images)
+
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """See ``Teacher.calibrate``."""
         self.teacher.calibrate(batches)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pcpt.registry import register
 from pcpt.teachers._transformers import load_model
-from pcpt.teachers.base import RANDOM, Normalize, Teacher
+from pcpt.teachers.base import RANDOM, Normalize, Teacher, activation_energy
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -70,6 +70,11 @@ class ResNet(Teacher):
         for stage in self.stages:
             x = stage(x)
         return x
+
+    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Teacher.features_and_saliency``: the energy of the features themselves."""
+        features = self.features(images)
+        return features, activation_energy(features)
 
 
 def dilate(stages: Any, output_stride: int) -> None:

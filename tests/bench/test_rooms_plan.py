@@ -6,6 +6,7 @@ from pcpt.bench.plan import Plan, fill
 from pcpt.bench.plans import all_plans, get_plan
 from pcpt.bench.plans.rooms import SEEDS, TUNED, rooms_plan
 from pcpt.config import load_config, to_tree
+from tests.bench.plan_checks import check_splits
 from tests.conftest import REPOSITORY
 
 
@@ -54,15 +55,7 @@ def test_rows_of_a_column_differ_in_nothing_but_weights(plan: Plan) -> None:
 
 
 def test_every_cell_is_scored_on_test_and_every_choice_on_val(plan: Plan) -> None:
-    for cell in plan.cells:
-        splits = [c[c.index("--split") + 1] for c in cell.commands if "--split" in c]
-        if cell.column:
-            assert splits == (["val"] if cell.column in plan.tuning else ["test"]), cell.name
-        for choice in cell.choices:
-            for names in choice.cells.values():
-                assert all(plan.by_name[name].column in plan.tuning for name in names)
-                assert all(plan.by_name[name].row == TUNED[cell.row] for name in names)
-                assert all(plan.by_name[name].seed not in SEEDS for name in names)
+    check_splits(plan, TUNED, SEEDS)
 
 
 def test_every_row_has_as_many_seeds_as_the_others(plan: Plan) -> None:

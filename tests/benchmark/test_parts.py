@@ -21,6 +21,7 @@ from pcpt.ops import voxelize
 PARTS = (
     "correspondence",
     "kernel-map",
+    "objects",
     "ppkt-step",
     "sparse-conv",
     "unet-step",

@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from pcpt.students import SparseUNet
 from pcpt.students import pretrained as module
-from pcpt.students.weights import write_safetensors
+from pcpt.students.weights import read_safetensors, write_safetensors
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "pretrained_v1"
 FILES = {"README.md", "config.json", "model.safetensors"}
@@ -181,6 +181,16 @@ def test_pickle_named_safetensors(folder, zipped):
     )
     with pytest.raises(ValueError, match=r"model\.safetensors is a pickle.*refused"):
         SparseUNet.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_a_header_whose_length_begins_like_a_pickle(tmp_path, length):
+    path = tmp_path / "model.safetensors"
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    content = length.to_bytes(8, "little") + header.ljust(length) + np.float32(3).tobytes()
+    assert content[0] == 0x80 and content[1] in (2, 3, 4, 5)
+    path.write_bytes(content)
+    assert read_safetensors(path)["a"].tolist() == [3.0]
 
 
 def test_every_truncation_is_found(folder):

@@ -171,3 +171,31 @@ def test_folding_keeps_the_numbers() -> None:
         fold_batch_norm(net)
         assert isinstance(net[1], nn.Identity)
         torch.testing.assert_close(net(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lite0", "resnet18"])
+def test_saliency_of_convolutional_networks_is_the_energy_of_their_map(build, images, name):
+    teacher = build(name)
+    expected = torch.stack([(m * m).sum(0) / teacher.channels for m in teacher(images)])
+    torch.testing.assert_close(teacher.saliency(images), expected)
+    assert teacher.saliency(images).shape == (2, *teacher(images).shape[2:])
+    with pytest.raises(ValueError, match="uint8"):
+        teacher.saliency(images.float())
+
+
+def test_a_random_teacher_has_the_saliency_of_what_it_stands_for(images):
+    teacher = registry.get("teachers", "random")
+    network = teacher(teacher.Config(of="lite0"))
+    with pytest.raises(ValueError, match="calibrate"):
+        network.saliency(images)
+    network.calibrate([images])
+    torch.testing.assert_close(network.saliency(images), network(images).square().mean(1))
+
+
+def test_a_teacher_without_saliency_names_the_remedy(images):
+    class Plain(Teacher):
+        def features(self, images):
+            return images.float()
+
+    with pytest.raises(ValueError, match=r"Plain has no saliency.*lite0.*masking\.guided=false"):
+        Plain().saliency(images)

@@ -150,3 +150,29 @@ def test_every_config_is_a_structured_config() -> None:
         config = OmegaConf.structured(registry.get("teachers", name).Config)
         if name in (*FAMILIES, "lite0", "random"):
             assert config.name == name
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2", "dinov2_registers"])
+def test_saliency_is_the_attention_of_the_class_token(build, weights, images, name) -> None:
+    family = name.removesuffix("_registers")
+    teacher = build(family, weights=weights(name))
+    model = tiny_model(name).eval()
+    network = model.vision_model if name == "clip" else model
+    network.set_attn_implementation("eager")
+    step = teacher.stride
+    padded = F.pad(teacher.normalize(images), (0, -101 % step, 0, -75 % step))
+    options = {"interpolate_pos_encoding": True} if name == "clip" else {}
+    with torch.no_grad():
+        output = network(padded, output_attentions=True, **options)
+    height, width = padded.shape[2] // step, padded.shape[3] // step
+    expected = output.attentions[-1].mean(1)[:, 0, -height * width :].view(2, height, width)
+    found = teacher.saliency(images)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    assert found.std() > 0
+    features, again = teacher.look(images)
+    assert torch.equal(again, found) and torch.equal(features, teacher(images))
+
+
+def test_saliency_is_of_the_last_block_that_is_used(build, images) -> None:
+    last, first = (build("clip", layer=layer).saliency(images) for layer in (-1, 1))
+    assert not torch.allclose(last, first)

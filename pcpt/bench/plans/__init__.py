@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from pcpt.bench.plan import Plan
+from pcpt.bench.plans.objects import objects_plan
 from pcpt.bench.plans.rooms import rooms_plan
 from pcpt.choices import did_you_mean
 
-PLANS: Mapping[str, Callable[[], Plan]] = {"rooms": rooms_plan}
+PLANS: Mapping[str, Callable[[], Plan]] = {
+    "rooms": rooms_plan,
+    "objects": objects_plan,
+}
 
 
 def get_plan(name: str) -> Plan:

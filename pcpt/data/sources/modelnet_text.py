@@ -8,7 +8,7 @@ import torch
 
 from pcpt.choices import check_choice
 from pcpt.data.scan_list import read_scan_list
-from pcpt.data.shape import Shape, ShapeSet
+from pcpt.data.shape import ListedShapeSet, Shape
 from pcpt.data.shape_files import class_of, read_table, root_folder
 from pcpt.registry import register
 
@@ -53,9 +53,10 @@ class ModelNetText:
         return ModelNetTextSet(root_folder("modelnet_text", self.config.root), self.config)
 
 
-class ModelNetTextSet(ShapeSet):
+class ModelNetTextSet(ListedShapeSet):
     """What ``ModelNetText`` opens."""
 
+    source = "modelnet_text"
     has_normals = True
     up = (0.0, 1.0, 0.0)
 
@@ -65,16 +66,11 @@ class ModelNetTextSet(ShapeSet):
         known = {name: label for label, name in enumerate(self.classes)}
         path = root / f"{config.subset}_{config.split}.txt"
         # chair_0001 is of class chair, night_stand_0001 of night_stand
-        self._labels = {
+        self.labels = {
             name: class_of(path, name, name.rpartition("_")[0], known)
             for name in read_scan_list(path)
         }
-        self.names = list(self._labels)
-
-    def label_of(self, name: str) -> int:
-        if name not in self._labels:
-            raise ValueError(f"modelnet_text has no shape {name!r}; its names lists them")
-        return self._labels[name]
+        self.names = list(self.labels)
 
     def load(self, name: str) -> Shape:
         label = self.label_of(name)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pcpt.choices import check_choice, check_minimum
-from pcpt.data.shape import Shape, ShapeSet
+from pcpt.data.shape import ListedShapeSet, Shape
 from pcpt.data.shape_models import MODELS, ModelMesh, mesh_of
 from pcpt.data.splits import SPLITS
 from pcpt.data.surface import sample_surface, seeded
@@ -58,9 +58,10 @@ class ProceduralShapes:
         return ProceduralShapeSet(self.config)
 
 
-class ProceduralShapeSet(ShapeSet):
+class ProceduralShapeSet(ListedShapeSet):
     """What ``ProceduralShapes`` opens. Global parts are named ``class/part``."""
 
+    source = "procedural_shapes"
     has_normals = True
 
     def __init__(self, config: ProceduralShapes.Config) -> None:
@@ -74,17 +75,12 @@ class ProceduralShapeSet(ShapeSet):
             for first, model in zip(firsts, models, strict=True)
         )
         # class by class in turn, so that the first few shapes show several classes
-        self._places = {
+        self.labels = {
             f"{config.split}_{name}_{index:05d}": label
             for index in range(config.per_class)
             for label, name in enumerate(self.classes)
         }
-        self.names: Sequence[str] = list(self._places)
-
-    def label_of(self, name: str) -> int:
-        if name not in self._places:
-            raise ValueError(f"procedural_shapes has no shape {name!r}; its names lists them")
-        return self._places[name]
+        self.names: Sequence[str] = list(self.labels)
 
     def load(self, name: str) -> Shape:
         label = self.label_of(name)

@@ -9,7 +9,7 @@ import torch
 
 from pcpt.choices import check_choice
 from pcpt.data.scan_list import read_scan_list
-from pcpt.data.shape import Shape, ShapeSet
+from pcpt.data.shape import ListedShapeSet, Shape
 from pcpt.data.shape_files import class_of, read_npy, root_folder
 from pcpt.registry import register
 
@@ -72,27 +72,23 @@ class ShapeNet55:
         return ShapeNet55Set(root_folder("shapenet55", self.config.root), self.config)
 
 
-class ShapeNet55Set(ShapeSet):
+class ShapeNet55Set(ListedShapeSet):
     """What ``ShapeNet55`` opens."""
 
+    source = "shapenet55"
     classes = tuple(CLASSES.values())
     up = (0.0, 1.0, 0.0)
 
     def __init__(self, root: Path, config: ShapeNet55.Config) -> None:
         self._folder = root / "shapenet_pc"
         known = {offset: label for label, offset in enumerate(CLASSES)}
-        self._labels: dict[str, int] = {}
+        self.labels = {}
         for split in ("train", "test") if config.split == "all" else (config.split,):
             path = root / config.subset / f"{split}.txt"
             for file in read_scan_list(path):
                 name = file.removesuffix(".npy")
-                self._labels[name] = class_of(path, file, name.partition("-")[0], known)
-        self.names = list(self._labels)
-
-    def label_of(self, name: str) -> int:
-        if name not in self._labels:
-            raise ValueError(f"shapenet55 has no shape {name!r}; its names lists them")
-        return self._labels[name]
+                self.labels[name] = class_of(path, file, name.partition("-")[0], known)
+        self.names = list(self.labels)
 
     def load(self, name: str) -> Shape:
         label = self.label_of(name)

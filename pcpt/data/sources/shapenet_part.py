@@ -9,7 +9,7 @@ import torch
 from pcpt.choices import check_choice
 from pcpt.data.json_object import read_json
 from pcpt.data.scan_list import MAX_BYTES, NAME
-from pcpt.data.shape import Shape, ShapeSet, check_parts
+from pcpt.data.shape import ListedShapeSet, Shape, check_parts
 from pcpt.data.shape_files import class_of, read_table, root_folder
 from pcpt.registry import register
 
@@ -60,9 +60,10 @@ class ShapeNetPart:
         return ShapeNetPartSet(root_folder("shapenet_part", self.config.root), self.config)
 
 
-class ShapeNetPartSet(ShapeSet):
+class ShapeNetPartSet(ListedShapeSet):
     """What ``ShapeNetPart`` opens."""
 
+    source = "shapenet_part"
     has_normals = True
     up = (0.0, 1.0, 0.0)
     classes = tuple(NUM_PARTS)
@@ -76,17 +77,12 @@ class ShapeNetPartSet(ShapeSet):
         self._root = root
         offsets = _offsets(root / "synsetoffset2category.txt")
         splits = ("train", "val") if config.split == "trainval" else (config.split,)
-        self._labels: dict[str, int] = {}
+        self.labels = {}
         for split in splits:
             path = root / "train_test_split" / f"shuffled_{split}_file_list.json"
             for name in _listed(path):
-                self._labels[name] = class_of(path, name, name.partition("/")[0], offsets)
-        self.names = list(self._labels)
-
-    def label_of(self, name: str) -> int:
-        if name not in self._labels:
-            raise ValueError(f"shapenet_part has no shape {name!r}; its names lists them")
-        return self._labels[name]
+                self.labels[name] = class_of(path, name, name.partition("/")[0], offsets)
+        self.names = list(self.labels)
 
     def load(self, name: str) -> Shape:
         label = self.label_of(name)

@@ -1,0 +1,187 @@
+"""Samples for image networks on shapes: pictures of some views of a shape, with its labels."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pcpt.choices import check_minimum
+from pcpt.data.cloud_cache import load_cached, save_cached
+from pcpt.data.dataset import generator_for
+from pcpt.data.shape_dataset import Shapes, without_augmentation
+from pcpt.data.shape_views import ShapeViews, ViewedDataConfig, whole_shape
+
+
+@dataclass
+class ViewDataConfig(ViewedDataConfig):
+    """Shapes, the cameras around them, and how many pictures a training sample has.
+
+    Attributes:
+        views_per_shape: drawn for each training sample; 0 takes all, as evaluation does.
+        pictures_folder: where pictures are kept once they are drawn, since shading meshes takes
+            longer than learning from them; empty draws them anew. Pictures there are of the same
+            cameras, source options and shape's name; delete the folder if the files of the shapes
+            have changed.
+    """
+
+    views_per_shape: int = 0
+    pictures_folder: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_minimum("data.views_per_shape", self.views_per_shape, 0)
+
+
+@dataclass
+class ViewBatch:
+    """Pictures of B shapes from V views each.
+
+    Attributes:
+        images: (B, V, 3, H, W) uint8.
+        label: (B,) int64, class index, -1 for none.
+        pixel: (B, V, N, 2) float32, (u, v) of the shape's points in each picture.
+        visible: (B, V, N) bool, which of them it shows.
+        parts: (B, N) int64, global part of each point, -1 for none.
+        number: (B,) int64, the global sample numbers.
+        names: of the shapes.
+        skipped: empty; a shape that cannot be read is an error.
+    """
+
+    images: Tensor
+    label: Tensor
+    pixel: Tensor
+    visible: Tensor
+    parts: Tensor
+    number: Tensor
+    names: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def num_samples(self) -> int:
+        """Number of shapes."""
+        return len(self.names)
+
+    def to(self, device: torch.device | str) -> "ViewBatch":
+        """A copy with every tensor on ``device``."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "ViewBatch":
+        """A copy in page-locked memory, for faster transfer to a GPU."""
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "ViewBatch":
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = change(value)
+        return ViewBatch(**values)
+
+
+def collate_views(samples: Sequence[ViewBatch]) -> ViewBatch:
+    """Joins samples into one batch.
+
+    Raises:
+        ValueError: no samples.
+    """
+    if not samples:
+        raise ValueError("collate_views needs at least one sample")
+    names = ("images", "label", "pixel", "visible", "parts", "number")
+    return ViewBatch(
+        **{name: torch.cat([getattr(s, name) for s in samples]) for name in names},
+        names=[name for s in samples for name in s.names],
+        skipped=[line for s in samples for line in s.skipped],
+    )
+
+
+class ShapePictures(Dataset[ViewBatch]):
+    """Samples by global number, of the shapes of ``Shapes`` with the same arguments: its order and
+    its choice of points. Pictures show the whole, unaugmented shape.
+
+    Args:
+        config: see ``ViewDataConfig``.
+        split: train, val or test.
+        seed: of order, choice of points and of views.
+        training: limit, shuffle and choose views; by default of the training split alone.
+        with_points: whether samples need ``pixel``, ``visible`` and ``parts``; else of no point.
+
+    Attributes:
+        shapes: the shapes.
+        views: the cameras.
+    """
+
+    def __init__(
+        self,
+        config: ViewDataConfig,
+        split: str,
+        seed: int,
+        *,
+        training: bool | None = None,
+        with_points: bool = True,
+    ) -> None:
+        # views are of shapes as they are; only their order is random
+        self.shapes = Shapes(without_augmentation(config), split, seed, training=training)  # type: ignore[arg-type]
+        self.views = ShapeViews(config.views)
+        self.seed, self.with_points = seed, with_points
+        self.per_shape = config.views_per_shape if self.shapes.training else 0
+        self.names, self.classes = self.shapes.names, self.shapes.classes
+        self.folder = Path(config.pictures_folder).expanduser() if config.pictures_folder else None
+        options = [asdict(config.source), asdict(config)["splits"], split, config.normalise]
+        described = json.dumps([self.views.fingerprint(), options], sort_keys=True, default=str)
+        self._made_from = hashlib.sha256(described.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def scan_folders(self) -> dict[str, Any]:
+        """See ``Shapes.scan_folders``."""
+        return self.shapes.scan_folders()
+
+    def __getitem__(self, number: int) -> ViewBatch:
+        sample = self.shapes[number]
+        name = sample.names[0]
+        chosen = self._choose(number)
+        points = sample.points[0] if self.with_points else sample.points[0, :0]
+        visible = torch.zeros(len(chosen), 0, dtype=torch.bool)
+        if self.with_points:
+            visible = self._visible(name, sample.point_number[0])[chosen]
+        return ViewBatch(
+            images=self._pictures(name, chosen)[None],
+            label=sample.label,
+            pixel=self.views.project(points)[None, chosen],
+            visible=visible[None],
+            parts=sample.parts[:, : len(points)],
+            number=sample.number,
+            names=[name],
+        )
+
+    def _pictures(self, name: str, chosen: Tensor) -> Tensor:
+        """(V', 3, H, W) uint8 of the chosen views."""
+        if self.folder is None:
+            return self.views.pictures(*self.views.surface(self.shapes, name), chosen)
+        file = hashlib.sha256(name.encode()).hexdigest()[:32]
+        path = self.folder / self._made_from[:16] / file[:2] / f"{file}.safetensors"
+        found = load_cached(path, self._made_from)
+        if found is None:
+            drawn = self.views.pictures(*self.views.surface(self.shapes, name))
+            # they are grey: one channel is enough
+            save_cached(path, {"grey": drawn[:, 0].contiguous()}, name, self._made_from)
+            return drawn[chosen]
+        return found[0]["grey"][chosen][:, None].repeat(1, 3, 1, 1)
+
+    def _choose(self, number: int) -> Tensor:
+        if not 0 < self.per_shape < len(self.views):
+            return torch.arange(len(self.views))
+        # another stream than that of the points, which is the number's own
+        generator = generator_for(self.seed, 2**61 + number)
+        order = torch.randperm(len(self.views), generator=generator)
+        return order[: self.per_shape].sort().values
+
+    def _visible(self, name: str, point_number: Tensor) -> Tensor:
+        """Judged among all points of the shape."""
+        return self.views.visible(whole_shape(self.shapes, name))[:, point_number]

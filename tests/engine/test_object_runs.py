@@ -1,0 +1,131 @@
+"""Tasks on single shapes through the commands: trained, scored, selected, drawn, leaks told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pcpt import cli
+from pcpt.engine.checkpoint import checkpoint_path
+from pcpt.engine.task_evaluation import evaluate_task
+from pcpt.viz import shapes
+from tests.tasks import tiny_shapes  # noqa: F401  # registers its student and source
+
+TASKS: dict[str, dict[str, Any]] = {
+    "classification": {"hidden": [], "votes": 2},
+    "part_segmentation": {"hidden": [8]},
+    "linear_svm": {"costs": [0.01, 1.0]},
+    "few_shot": {"ways": 2, "shots": 1, "queries": 2, "episodes": 3},
+}
+
+
+def _train(folder: Path, task: str, **changes: Any) -> Path:
+    source = {"name": "placed_shapes", "num_parts": 6, **changes.pop("source", {})}
+    tree = {
+        "run": str(folder / task),
+        "device": "cpu",
+        "task": {"name": task, **TASKS[task]},
+        "student": {"name": "tiny_points"},
+        "data": {
+            "source": source, "num_points": 0, "normalise": "none", "val_fraction": 0.3,
+            **changes.pop("data", {}),
+        },
+        "optim": {"lr": 0.05},
+        "train": {"steps": 6, "batch_size": 6, "checkpoint_every": 2, "keep_checkpoints": 0},
+        **changes,
+    }  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{task}.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    assert cli.main(["train", str(path)]) == 0
+    return Path(tree["run"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    first = _train(folder, "classification")
+    others = {task: _train(folder, task, init=str(first)) for task in list(TASKS)[1:]}
+    return {"classification": first, **others}
+
+
+def test_the_best_checkpoint_on_val_stands_beside_the_last(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs["classification"]
+    assert cli.main(["test", str(run), "--split", "test", "--best"]) == 0
+    assert "best/accuracy" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())
+    selection = metrics["selection"]
+    assert (selection["split"], selection["figure"]) == ("val", "accuracy")
+    of_val = {
+        step: evaluate_task(run, checkpoint=checkpoint_path(run, step))["figures"]["accuracy"]
+        for step in (2, 4, 6)
+    }
+    assert selection["by_step"] == {str(step): value for step, value in of_val.items()}
+    best = max(of_val, key=lambda step: (of_val[step], step))
+    assert selection["best_step"] == best
+    on_test = evaluate_task(run, checkpoint=checkpoint_path(run, best), split="test")["figures"]
+    for key in ("accuracy", "class_accuracy", "voted/accuracy", "confusion"):
+        assert metrics["figures"][f"best/{key}"] == on_test[key]
+    last = evaluate_task(run, split="test")
+    assert last["figures"]["accuracy"] == metrics["figures"]["accuracy"]
+    assert "selection" not in last and "2 copies of each shape" in last["protocol"]
+    assert last["probe"] == "full" and last["labelled"]["scenes"] == 21
+
+
+def test_what_cannot_be_selected(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["test", str(runs["linear_svm"]), "--best"]) == 2
+    assert "LinearSvm has no figure to choose a checkpoint by" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["test", str(runs["linear_svm"]), "--best", "--checkpoint", "x"])
+
+
+def test_weights_of_a_run_and_what_they_had_seen(runs: dict[str, Path], tmp_path: Path) -> None:
+    clean = evaluate_task(runs["linear_svm"], split="test")
+    assert clean["probe"] == "last" and clean["init"]["source"].startswith("classification")
+    seen = clean["pretraining"]
+    assert seen["overlap"] == "no" and len(seen["hash"]) == 64
+    assert [(s["through"], s["num_scans"]) for s in seen["stages"]] == [("init: training", 21)]
+    assert clean["split_scans"] == 12 and clean["figures"]["selection"]["split"] == "val"
+
+    splits = {"train": {"split": "test"}, "val": {"split": "val"}}
+    taught = _train(tmp_path, "classification", data={"splits": splits})
+    leaky = evaluate_task(_train(tmp_path, "linear_svm", init=str(taught)), split="test")
+    assert leaky["pretraining"]["overlap"] == "yes"
+    assert leaky["pretraining"]["overlapping"] == sorted(f"test_{i}" for i in range(12))
+
+
+@pytest.mark.parametrize(
+    ("task", "pictures"),
+    [
+        ("classification", {"classes", "confusion", "embedding", "loss"}),
+        ("part_segmentation", {"parts", "embedding", "loss"}),
+        ("linear_svm", {"classes", "confusion", "embedding"}),
+        ("few_shot", {"embedding"}),
+    ],
+)
+def test_reports(
+    runs: dict[str, Path], task: str, pictures: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "_LEAST_FOR_TSNE", 99)
+    run = runs[task]
+    assert cli.main(["test", str(run), "--split", "test"]) == 0
+    assert cli.main(["visualize", str(run), "--split", "test", "--scene", "test_3"]) == 0
+    report = run / "report"
+    assert {path.stem for path in report.glob("*.png")} >= pictures
+    page = (report / "index.html").read_text()
+    assert 'href="viewer.html"' in page and "Open test_3" in page and "Split test" in page
+    assert ("Episodes" in page) == (task == "few_shot")
+    viewer = (report / "viewer.html").read_text()
+    assert "test_3" in viewer and ("part5" in viewer) == (task == "part_segmentation")
+    assert cli.main(["visualize", str(run), "--split", "test", "--scene", "test_33"]) == 2
+
+
+def test_a_report_before_anything_is_scored(runs: dict[str, Path]) -> None:
+    run = runs["classification"]
+    (run / "metrics.json").unlink(missing_ok=True)
+    assert cli.main(["visualize", str(run)]) == 0
+    assert "9 shapes (pcpt test RUN fills in the split)" in (run / "report/index.html").read_text()
