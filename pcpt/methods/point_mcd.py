@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcpt.choices import check_choice, check_minimum
 from pcpt.data.partly_labelled import PartlyLabelled
@@ -68,6 +68,9 @@ class PointMCD(ShapeMethod):
             distill_unlabelled: share of the samples drawn from all training shapes with their
                 labels taken away; the others are those that ``data.limit`` leaves. A teacher's
                 codewords need no label. 0, as in the paper, which has labels for all.
+            label_views: classification alone: the scores have a second term, linear in the maximum
+                over the views of the student's own codewords, which are learnt from unlabelled
+                shapes too. Not in the paper; without a teacher there are no codewords and no term.
             hidden: of the layer under the classifier.
             fidelity: what ``masking`` and ``empty_views`` are where they are left empty: mended
                 (exclude, skip) or paper, for the released code (multiply, count).
@@ -88,6 +91,7 @@ class PointMCD(ShapeMethod):
         regulariser_weight: float = 0.001
         label_smoothing: float = 0.0
         distill_unlabelled: float = 0.0
+        label_views: bool = False
         hidden: int = 512
         fidelity: str = "mended"
         masking: str = ""
@@ -163,6 +167,9 @@ class PointMCD(ShapeMethod):
                 skip_empty=empty == "skip",
                 relu=own,
             )
+        self.view_classifier = None
+        if self.distils and config.label_views and isinstance(self.head, ClassHead):
+            self.view_classifier = nn.Linear(channels, len(self.classes), bias=False)
 
     @classmethod
     def from_parts(cls, config: Any, student: Any, teacher: Any, data: Any) -> "PointMCD":
@@ -234,28 +241,35 @@ class PointMCD(ShapeMethod):
             visible = visible.gather(2, index)
         return self.projection(encoded.embedding, visible)
 
-    def logits(self, encoded: Encoded, batch: ShapeBatch) -> Tensor:
-        """(B, classes) of shapes, or (B, N, parts) of their points."""
+    def logits(self, encoded: Encoded, batch: ShapeBatch, codes: ViewCodes | None = None) -> Tensor:
+        """(B, classes) of shapes, or (B, N, parts) of their points; ``codes`` are those of
+        ``view_codes`` where they are known already."""
         if isinstance(self.head, PartHead):
             return self.head(encoded, batch.label)
         assert self.head is not None
-        return self.head(encoded)
+        logits = self.head(encoded)
+        if self.view_classifier is not None:
+            codes = self.view_codes(encoded, batch) if codes is None else codes
+            seen = codes.codeword.masked_fill(~codes.valid[..., None], -torch.inf).max(1).values
+            shown = codes.valid.any(1, keepdim=True)
+            logits = logits + self.view_classifier(torch.where(shown, seen, 0.0))
+        return logits
 
     def forward(self, batch: ShapeBatch) -> Output:
         """The sum of the losses, each by its weight."""
         config = self.config
         self._check(batch)
         encoded = self.encode(batch)
+        codes = self.view_codes(encoded, batch) if self.distils else None
         loss = encoded.pooled.sum() * 0
         logs: dict[str, float | Tensor] = {}
         if self.head is not None:
-            logits = self.logits(encoded, batch)
+            logits = self.logits(encoded, batch, codes)
             of_labels, accuracy = self.head.loss(logits, batch, config.label_smoothing)
             loss = loss + config.label_weight * of_labels
             logs |= {"loss_labels": of_labels.detach(), "accuracy": accuracy.detach()}
             logs["num_labelled"] = float((batch.label >= 0).sum())
-        if self.distils:
-            codes = self.view_codes(encoded, batch)
+        if codes is not None:
             of_views = codeword_l1(codes.codeword, self.teacher_codewords(batch), codes.valid)
             loss = loss + config.distill_weight * of_views
             logs |= {"loss_views": of_views.detach(), "num_views": float(codes.valid.sum())}

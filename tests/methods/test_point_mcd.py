@@ -313,6 +313,21 @@ def test_part_head_has_the_papers_widths() -> None:
     ]
 
 
+def test_views_may_speak_for_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = method(Corners(), label_views=True).eval(), batch_of(data())
+    encoded = model.encode(batch)
+    codes = model.view_codes(encoded, batch)
+    views = codes.codeword.max(1).values @ model.view_classifier.weight.T
+    assert torch.allclose(model.logits(encoded, batch), model.head(encoded) + views, atol=1e-6)
+    assert torch.equal(model.logits(encoded, batch, codes), model.logits(encoded, batch))
+    hidden = model.bank.visible(batch)
+    hidden[1] = False
+    monkeypatch.setattr(model.bank, "visible", lambda batch: hidden)
+    assert torch.allclose(model.logits(encoded, batch)[1], model.head(encoded)[1], atol=1e-6)
+    assert method(None, label_views=True).view_classifier is None
+    assert method(Corners()).view_classifier is None
+
+
 def test_unlabelled_shapes_have_no_label_loss() -> None:
     batch = batch_of(data())
     hidden = replace(batch, label=torch.full_like(batch.label, -1))
