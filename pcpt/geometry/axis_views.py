@@ -127,8 +127,8 @@ def axis_views(
 
 
 def _pixels(plane: Tensor, size: int, radius: int, margin: float) -> Tensor:
-    """(..., N, 2) pixels of positions in the image plane: the larger extent, with its squares, fills
-    the image but for the margin, the smaller one is centred."""
+    """(..., N, 2) pixels of positions in the image plane: the larger extent, with its squares,
+    fills the image but for the margin, the smaller one is centred."""
     low, high = plane.amin(-2, keepdim=True), plane.amax(-2, keepdim=True)
     extent = (high - low).amax(-1, keepdim=True).clamp(min=1e-12)
     filled = max((size - 1) * (1 - 2 * margin) - 2 * radius, 1)

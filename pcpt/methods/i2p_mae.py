@@ -238,10 +238,10 @@ class I2PMAE(ShapeMethod):
     def evaluate(self, batches: Iterable[ShapeBatch]) -> dict[str, float]:
         """Figures of reconstruction and masks, with masks that are always the same.
 
-        ``points/chamfer`` of masked groups and ``points/explained``, the share of the distance that
-        is left when every group is guessed to be its centre; ``images/mse`` and
-        ``images/explained``, the share of the targets' variance within channels; ``masks/visible`` tokens at the
-        finest scale, and with guidance ``masks/entropy`` (1: even draw) and ``masks/guidance``, the
+        ``points/chamfer`` of masked groups, and ``points/explained``, 1 minus its ratio to that of
+        groups guessed to lie at their centres; ``images/mse``, and ``images/explained``, 1 minus
+        its ratio to the targets' variance within channels; ``masks/visible``, the share of the
+        finest tokens; with guidance ``masks/entropy`` (1: even draw) and ``masks/guidance``, the
         visible tokens' mean saliency over that of all.
         """
         was_training = self.training

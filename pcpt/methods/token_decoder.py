@@ -32,8 +32,8 @@ class Merge(nn.Module):
 
 class TokenDecoder(nn.Module):
     """Point-M2AE's decoder (arXiv 2205.14401): blocks over the coarsest tokens, one learnt token in
-    the place of the masked ones; then, scale by scale, features carried to the finer tokens by the three
-    nearest, the encoder's visible ones added, and blocks again.
+    the place of the masked ones; then, scale by scale, features carried to the finer tokens by the
+    three nearest, the encoder's visible ones added, and blocks again.
 
     Args:
         dims: channels of the encoder's scales, from fine to coarse; the decoder has the same.

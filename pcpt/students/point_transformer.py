@@ -26,6 +26,7 @@ class GroupEmbedding(nn.Module):
         super().__init__()
         first, second = middle
         wide = out_channels if narrow else 2 * second
+        self.out_channels = out_channels
         self.first = nn.Sequential(
             nn.Linear(in_channels, first), RowNorm(first), nn.ReLU(), nn.Linear(first, second)
         )
@@ -39,7 +40,7 @@ class GroupEmbedding(nn.Module):
         """(R, K, C) -> (R, C')."""
         count, size, _ = groups.shape
         if count == 0:
-            return groups.new_zeros(0, self.last[-1].out_features)
+            return groups.new_zeros(0, self.out_channels)
         each = self.first(groups.flatten(0, 1))
         group = each.view(count, size, -1).amax(1)
         wide = self.of_each(each).view(count, size, -1) + self.of_group(group)[:, None]
@@ -76,7 +77,8 @@ class Attention(nn.Module):
         batch, count, channels = tokens.shape
         parts = self.qkv(tokens).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mask = None if allowed is None else allowed[:, None]
-        mixed = F.scaled_dot_product_attention(*parts.unbind(0), attn_mask=mask)
+        query, key, value = parts.unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).reshape(batch, count, channels))
 
 

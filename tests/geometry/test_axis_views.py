@@ -1,4 +1,4 @@
-"""Views along the axes: which side shows, upright, z-buffer against sums, and shapes without extent."""
+"""Views along the axes: the side that shows, z-buffer against sums, shapes without extent."""
 
 import pytest
 import torch
@@ -153,5 +153,5 @@ def test_a_margin_stays_empty() -> None:
     views = axis_views(cloud(), 50, margin=0.2, radius_pixels=1)
     rows = views.images.amax((0, 1, 3))
     assert rows[:9].max() == 0 and rows[-9:].max() == 0 and rows[11] > 0
-    with pytest.raises(ValueError, match="margin is 0.5"):
+    with pytest.raises(ValueError, match=r"margin is 0\.5"):
         axis_views(cloud(), 50, margin=0.5)

@@ -128,9 +128,9 @@ def test_both_losses_written_out_token_by_token() -> None:
                         target = (target - method.channel_mean) * method.channel_scale
                         images.append((found[neighbor, view] - target).square())
     expected = torch.stack(points).mean(), torch.stack(images).mean()
-    assert output.logs["loss_points"].item() == pytest.approx(float(expected[0]), rel=1e-4)
-    assert output.logs["loss_images"].item() == pytest.approx(float(expected[1]), rel=1e-4)
-    assert output.loss.item() == pytest.approx(float(sum(expected)), rel=1e-4)
+    assert output.logs["loss_points"].item() == pytest.approx(expected[0].item(), rel=1e-4)
+    assert output.logs["loss_images"].item() == pytest.approx(expected[1].item(), rel=1e-4)
+    assert output.loss.item() == pytest.approx(sum(expected).item(), rel=1e-4)
     assert output.logs["num_pairs"] == len(images)
 
 
@@ -218,7 +218,7 @@ def test_every_mend_alone_changes_the_loss(section, key) -> None:
             for head in (method.point_head, method.image_head):
                 torch.manual_seed(5)
                 nn.init.normal_(head.weight, std=0.1)
-        losses.append([seeded(lambda: method(batch).loss.item(), seed) for seed in range(6)])
+        losses.append([seeded(lambda m=method: m(batch).loss.item(), seed) for seed in range(6)])
     assert losses[0] != losses[1]
 
 
@@ -253,7 +253,7 @@ def test_points_behind_a_surface_have_no_target_unless_released() -> None:
     counts = []
     for visibility in (True, False):
         method = make(targets={"visibility": visibility})
-        masked = seeded(lambda: method.mask(batch))
+        masked = seeded(lambda m=method: m.mask(batch))
         with torch.no_grad():
             pairs = method.image_pairs(batch, masked, method.decode(batch, masked))
         counts.append(len(pairs.target))
@@ -416,7 +416,7 @@ def test_keys_that_cannot_be_are_named(options, words) -> None:
 
 
 def test_students_without_tokens_and_teachers_without_saliency_are_refused() -> None:
-    with pytest.raises(ValueError, match="SparseUNet has none; give student.name point_mae"):
+    with pytest.raises(ValueError, match=r"SparseUNet has none; give student\.name point_mae"):
         I2PMAE(make_config_of(), SparseUNet(SparseUNet.Config(variant="small")), CellMeans())
 
     class Blind(CellMeans):
@@ -553,3 +553,13 @@ def test_a_real_shape_tells_trained_from_untrained(shared_data) -> None:
     early, late = (torch.tensor(part).mean(0) for part in (losses[:2], losses[-2:]))
     assert (late < early).all()
     assert 1 < output.logs["guidance"] < 3 and 0.2 < output.logs["entropy"] < 0.95
+
+
+def test_half_precision_changes_the_loss_but_little() -> None:
+    method, batch = make(student={"drop_path": 0.0}), make_batch()
+    exact = seeded(lambda: method(batch).loss.item())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = seeded(lambda: method(batch))
+    output.loss.backward()
+    assert output.loss.dtype == torch.float32
+    assert output.loss.item() == pytest.approx(exact, rel=0.05)

@@ -1,5 +1,5 @@
-"""Tokens of clouds as plain PyTorch makes them: farthest point sampling as a loop over samples, with
-all clouds at once, and neighbours by ``torch.cdist`` and ``topk``."""
+"""Tokens of clouds as plain PyTorch makes them: farthest point sampling as a loop over samples,
+with all clouds at once, and neighbours by ``torch.cdist`` and ``topk``."""
 
 from collections.abc import Sequence
 
