@@ -169,7 +169,7 @@ def _shared() -> list[Cell]:
             roots = "data.source.roots=[{rooms}/pretrain/scans]"
             command = _train("pretrain", seed, (roots, *overrides))
             name = f"pretrain/{row}/seed{seed}"
-            cells.append(Cell(name, (command,), needed=("rooms/pretrain",), minutes=10))
+            cells.append(Cell(name, (command,), needed=("rooms/pretrain",), minutes=22))
     return cells
 
 
