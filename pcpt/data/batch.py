@@ -1,15 +1,16 @@
 """Samples of posed frames and the batch they join into."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from pcpt.data.movable import Movable
+
 
 @dataclass
-class Batch:
+class Batch(Movable):
     """Clouds, the images that see them, and the pairs between the two.
 
     A sample is a batch of one cloud. Clouds and images of different samples are concatenated;
@@ -44,29 +45,9 @@ class Batch:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def num_samples(self) -> int:
-        """Number of clouds."""
-        return len(self.names)
-
-    @property
     def num_pairs(self) -> int:
         """Number of (point, pixel) pairs."""
         return self.point_index.numel()
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """A copy with every tensor on ``device``."""
-        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "Batch":
-        """A copy in page-locked memory, for faster transfer to a GPU."""
-        return self._mapped(Tensor.pin_memory)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                values[name] = change(value)
-        return Batch(**values)
 
 
 def collate(samples: Sequence[Batch]) -> Batch:

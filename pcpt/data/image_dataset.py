@@ -1,7 +1,7 @@
 """Samples for 2D networks: labelled images of one size, augmented, and the batch they join into."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pcpt import registry
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.label_set import LabelSet
 from pcpt.data.labelled_image import LabelledImage, LabelledImageSource
+from pcpt.data.movable import Movable
 from pcpt.data.order import EpochOrder, generator_for
 from pcpt.data.skips import SkipLog
 from pcpt.data.splits import check_splits, split_source
@@ -57,7 +58,7 @@ class ImageDataConfig:
 
 
 @dataclass
-class ImageBatch:
+class ImageBatch(Movable):
     """Labelled images of one size.
 
     Attributes:
@@ -73,24 +74,6 @@ class ImageBatch:
     number: Tensor
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def num_samples(self) -> int:
-        """Number of images."""
-        return len(self.names)
-
-    def to(self, device: torch.device | str) -> "ImageBatch":
-        """A copy with every tensor on ``device``."""
-        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "ImageBatch":
-        """A copy in page-locked memory, for faster transfer to a GPU."""
-        return self._mapped(Tensor.pin_memory)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "ImageBatch":
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = ("images", "labels", "number")
-        return ImageBatch(**{**values, **{name: change(values[name]) for name in tensors}})
 
 
 def collate_images(samples: Sequence[ImageBatch]) -> ImageBatch:

@@ -1,17 +1,17 @@
 """Samples of labelled scenes and the batch they join into."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from pcpt.data.movable import Movable
 from pcpt.data.scene import Boxes
 
 
 @dataclass
-class SceneBatch:
+class SceneBatch(Movable):
     """Labelled clouds. A sample is a batch of one.
 
     Attributes:
@@ -42,30 +42,6 @@ class SceneBatch:
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     world_to_scene: Tensor = field(default_factory=lambda: torch.eye(4, dtype=torch.float64)[None])
-
-    @property
-    def num_samples(self) -> int:
-        """Number of scenes."""
-        return len(self.names)
-
-    def to(self, device: torch.device | str) -> "SceneBatch":
-        """A copy with every tensor on ``device``."""
-        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "SceneBatch":
-        """A copy in page-locked memory, for faster transfer to a GPU."""
-        return self._mapped(Tensor.pin_memory)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "SceneBatch":
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                values[name] = change(value)
-        values["boxes"] = [
-            replace(boxes, **{f.name: change(getattr(boxes, f.name)) for f in fields(boxes)})
-            for boxes in self.boxes
-        ]
-        return SceneBatch(**values)
 
 
 def collate_scenes(samples: Sequence[SceneBatch]) -> SceneBatch:

@@ -1,15 +1,17 @@
 """Samples of single shapes and the batch they join into."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pcpt.data.movable import Movable
+
 
 @dataclass
-class ShapeBatch:
+class ShapeBatch(Movable):
     """Clouds of equally many points. A sample is a batch of one.
 
     Where nothing jitters, ``points = plain @ turn.T + shift`` with the normalised, unaugmented
@@ -41,11 +43,6 @@ class ShapeBatch:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     plain: Tensor | None = None
 
-    @property
-    def num_samples(self) -> int:
-        """Number of shapes."""
-        return len(self.names)
-
     def plain_points(self) -> Tensor:
         """(B, N, 3) float32: the points before augmentation, bit for bit where they were kept."""
         if self.plain is not None:
@@ -61,21 +58,6 @@ class ShapeBatch:
                 values[name] = value[chosen]
         places = torch.arange(self.num_samples)[chosen].tolist()
         values["names"] = [self.names[place] for place in places]
-        return ShapeBatch(**values)
-
-    def to(self, device: torch.device | str) -> "ShapeBatch":
-        """A copy with every tensor on ``device``."""
-        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "ShapeBatch":
-        """A copy in page-locked memory, for faster transfer to a GPU."""
-        return self._mapped(Tensor.pin_memory)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "ShapeBatch":
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                values[name] = change(value)
         return ShapeBatch(**values)
 
 

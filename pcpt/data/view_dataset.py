@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from pcpt.choices import check_minimum
 from pcpt.data.cloud_cache import load_cached, save_cached
 from pcpt.data.dataset import generator_for
+from pcpt.data.movable import Movable
 from pcpt.data.shape_dataset import Shapes, without_augmentation
 from pcpt.data.shape_views import ShapeViews, ViewedDataConfig, whole_shape
 
@@ -39,7 +40,7 @@ class ViewDataConfig(ViewedDataConfig):
 
 
 @dataclass
-class ViewBatch:
+class ViewBatch(Movable):
     """Pictures of B shapes from V views each.
 
     Attributes:
@@ -61,26 +62,6 @@ class ViewBatch:
     number: Tensor
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def num_samples(self) -> int:
-        """Number of shapes."""
-        return len(self.names)
-
-    def to(self, device: torch.device | str) -> "ViewBatch":
-        """A copy with every tensor on ``device``."""
-        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "ViewBatch":
-        """A copy in page-locked memory, for faster transfer to a GPU."""
-        return self._mapped(Tensor.pin_memory)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "ViewBatch":
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                values[name] = change(value)
-        return ViewBatch(**values)
 
 
 def collate_views(samples: Sequence[ViewBatch]) -> ViewBatch:
