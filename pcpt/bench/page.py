@@ -85,24 +85,27 @@ def _leaks(records: Sequence[Record]) -> list[str]:
 
 def _tuning(plan: Plan, records: Sequence[Record]) -> list[str]:
     """What was tried out on validation data, and what was taken."""
-    columns = [c for c in plan.columns if c.name in plan.tuning]
-    tried = [r for r in records if r["column"] in plan.tuning]
-    if not tried:
+    lines: list[str] = []
+    for column in (c for c in plan.columns if c.name in plan.tuning):
+        tried = [record for record in records if record["column"] == column.name]
+        if not tried:
+            continue
+        titles = [figure.title for figure in column.figures]
+        lines += ["| cell | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
+        for record in tried:
+            values = [(f.scale, record["figures"].get(f.key)) for f in column.figures]
+            shown = ["" if v is None else f"{scale * v:.1f}" for scale, v in values]
+            lines.append(f"| `{record['cell']}` | " + " | ".join(shown) + " |")
+        lines.append("")
+    if not lines:
         return []
-    lines = ["### Settled beforehand, on validation data", ""]
-    lines += ["| cell | " + " | ".join(f.title for f in columns[0].figures) + " |", "|---|---:|"]
-    for record in tried:
-        figures = [record["figures"].get(f.key) for f in columns[0].figures]
-        shown = [
-            "" if v is None else f"{f.scale * v:.1f}" for f, v in zip(columns[0].figures, figures)
-        ]
-        lines.append(f"| `{record['cell']}` | " + " | ".join(shown) + " |")
-    chosen: dict[str, None] = {}
+    taken: dict[str, dict[str, None]] = {}
     for record in records:
         if record["chosen"]:
             words = ", ".join(f"{key} {value}" for key, value in record["chosen"].items())
-            chosen[f"{record['row']}: {words}"] = None
-    return [*lines, "", "Taken: " + "; ".join(chosen) + ".", ""]
+            taken.setdefault(f"{record['row']}: {words}", {})[record["column"]] = None
+    lines += [f"- taken for {choice}, in {', '.join(c)}" for choice, c in taken.items()]
+    return ["### Settled beforehand, on validation data", "", *lines, ""]
 
 
 def _provenance(plan: Plan, records: Sequence[Record]) -> list[str]:
