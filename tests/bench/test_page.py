@@ -1,6 +1,7 @@
 """Tables and the page of results: worked by hand, and the committed page made again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from pcpt.bench.command import ROOT
 from pcpt.bench.page import results_page
+from pcpt.bench.plan import Cell, Column, Figure
 from pcpt.bench.plans import all_plans
 from pcpt.bench.results import collect, make_result, read_results, without_paths
 from pcpt.bench.table import gain, summarise, text_table
@@ -61,6 +63,31 @@ def test_page_of_toys() -> None:
     assert "LEAK" not in page.partition("## Toys")[2]
     with pytest.raises(ValueError, match="unknown plans toy"):
         results_page([], RECORDS)
+
+
+def test_every_tuning_column_shows_its_own_figures() -> None:
+    boxes = Figure("mAP@.25", "mAP")
+    tune = Column("tune", "tuning", (MIOU,)), Column("tune_boxes", "tuning", (boxes,))
+    cell = Cell("tune_boxes/scratch/lr1", (("test", "x"),), row="scratch", column="tune_boxes")
+    base = toy_plan()
+    plan = replace(
+        base,
+        columns=(*tune, *base.columns[1:]),
+        cells=(*base.cells, cell),
+        tuning=("tune", "tune_boxes"),
+    )
+    tried = [
+        make_result("toy", base.by_name["tune/scratch/lr1e-3"], "a", {}, [], _figures(MIOU, 0.3)),
+        make_result("toy", cell, "a", {}, [], _figures(boxes, 0.25)),
+    ]
+    page = results_page([plan], [*({**one, "cpu_seconds": 1.0} for one in tried), *RECORDS])
+    assert "| cell | mIoU |\n|---|---:|\n| `tune/scratch/lr1e-3` | 30.0 |" in page
+    assert "| cell | mAP |\n|---|---:|\n| `tune_boxes/scratch/lr1` | 25.0 |" in page
+    assert "- taken for scratch: lr 1e-3, in few" in page
+
+
+def _figures(figure: Figure, value: float) -> dict[str, Any]:
+    return {"figures": {figure.key: value}}
 
 
 @pytest.mark.parametrize(
