@@ -7,6 +7,7 @@ taking too long, or any other exception does not pass.
 import multiprocessing
 import resource
 import signal
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -90,6 +91,7 @@ def _child(
 def _outcome(path: Path, read: Callable[[Path], object], size: int) -> Outcome:
     error = ""
     faults = []
+    imported = len(sys.modules)
     begin = time.perf_counter()
     raised, peak = _traced(path, read)
     seconds = time.perf_counter() - begin
@@ -102,8 +104,9 @@ def _outcome(path: Path, read: Callable[[Path], object], size: int) -> Outcome:
     if seconds > SECONDS:
         faults.append(f"took {seconds:.1f} s")
     limit = 2 * size + CONSTANT
-    # what is imported at the first need of it is not held for this file, nor a second time
-    if peak > limit and (peak := _traced(path, read)[1]) > limit:
+    if peak > limit and len(sys.modules) > imported:
+        peak = _traced(path, read)[1]  # modules are not held for this file, nor a second time
+    if peak > limit:
         faults.append(f"held {peak} bytes for a file of {size}")
     return Outcome(path.name, error, "; ".join(faults))
 
