@@ -125,8 +125,8 @@ order of samples. The learning rate of scratch, and that of all pretrained rows,
 three on the validation rooms, with labels of another seed; the test rooms are used for the figures
 below alone. mIoU is over ScanNet's 20 classes, on the points of whole rooms; AP is over its 18
 classes of objects. Networks are fine-tuned for 400 steps of two rooms however much is labelled, so
-more labels help as far as that length lets them. The frozen network of row scratch is untrained but for the statistics of its
-norms, taken on 16 training rooms.
+more labels help as far as that length lets them. The frozen network of row scratch is untrained but
+for the statistics of its norms, taken on 16 training rooms.
 """
 
 
