@@ -9,8 +9,9 @@ from typing import Protocol
 
 import torch
 
-# A sample of a short call is the mean of so many calls that it lasts at least this long.
-SAMPLE_SECONDS = 0.005
+# A sample of a short call is the mean of so many calls that it lasts at least this long: the first
+# one, whose caches hold what ran before, is one of many.
+SAMPLE_SECONDS = 0.05
 MOST_LOOPS = 1000
 
 
@@ -23,11 +24,14 @@ class Alternative:
         call: does it once; takes the number of the call, by which it may choose among several
             inputs, so that no cache holds the answer.
         most: rounds in which it takes part, for slow ones; 0 for all.
+        single: a sample is a single call, however short: the first after another alternative, with
+            the caches full of that one's data and code.
     """
 
     name: str
     call: Callable[[int], object]
     most: int = 0
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def time_alternately(
 
 
 def _loops(one: Alternative, clock: Clock, sample_seconds: float) -> int:
-    if one.most:
+    if one.most or one.single:
         return 1
     clock.seconds(one.call, 0, 1)  # allocates, compiles, fills caches
     once = clock.seconds(one.call, 1, 1)

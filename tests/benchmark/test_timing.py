@@ -59,6 +59,14 @@ def test_short_calls_loop_and_every_call_has_its_own_number() -> None:
     assert clock.turns[2:] == [("a", 0, 10), ("a", 10, 10), ("a", 20, 10)]
 
 
+def test_a_single_call_stays_single_however_short() -> None:
+    clock = FakeClock({"a": 0.001, "cold": 0.002})
+    both = [*alternatives(a=0), Alternative("cold", lambda number: "cold", single=True)]
+    timings = time_alternately(both, clock, repeats=2, sample_seconds=0.01)
+    assert [turn for turn in clock.turns if turn[0] == "cold"] == [("cold", 0, 1), ("cold", 1, 1)]
+    assert len(timings["cold"].samples) == 2
+
+
 def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="repeats is 0"):
         time_alternately(alternatives(a=0), FakeClock({"a": 1.0}), repeats=0)
