@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pcpt.teachers.base import RANDOM, seeded
 
@@ -134,86 +132,3 @@ def _missing(teacher: str, where: str, reason: str, hub_id: str) -> str:
         f"teacher {teacher}: no weights at {where!r} ({reason}); expected a folder with "
         f"config.json and model.safetensors, or a hub id: {_remedy(hub_id)}"
     )
-
-
-def pad_to_multiple(images: Tensor, size: int) -> Tensor:
-    """Zero rows below and columns on the right until H and W are multiples of ``size``.
-
-    Patches then tile every image from its top left pixel, so stride and offset are exact.
-    """
-    height, width = images.shape[2:]
-    return F.pad(images, (0, -width % size, 0, -height % size))
-
-
-def select_blocks(blocks: nn.ModuleList, layer: int, teacher: str) -> nn.ModuleList:
-    """Blocks 1 to ``layer`` of a transformer; negative counts from the last, as in Python.
-
-    Raises:
-        ValueError: no such block.
-    """
-    last = len(blocks) + 1 + layer if layer < 0 else layer
-    if not 1 <= last <= len(blocks):
-        raise ValueError(
-            f"teacher {teacher}: layer is {layer}, the network has blocks 1 to {len(blocks)}"
-        )
-    return blocks[:last]
-
-
-def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The last height * width tokens, (B, T, C), as (B, C, height, width); class token dropped."""
-    patches = tokens[:, tokens.shape[1] - height * width :]
-    return patches.transpose(1, 2).unflatten(2, (height, width)).float()
-
-
-@contextmanager
-def cls_attention(block: nn.Module, heads: int) -> Iterator[list[Tensor]]:
-    """Attention of the class token while the network runs, computed from a block's queries and
-    keys: fast attention does not hand its weights out.
-
-    Args:
-        block: of a transformer, with one layer of queries and one of keys for (B, T, heads * D),
-            the class token first.
-        heads: of its attention.
-
-    Yields:
-        A list that holds, after one run, (B, T) float32: the attention to each token, mean over
-        heads.
-    """
-    seen: dict[str, Tensor] = {}
-    result: list[Tensor] = []
-
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            seen[name] = output.float().unflatten(2, (heads, -1)).transpose(1, 2)
-            if len(seen) == 2:
-                score = seen["query"][:, :, :1] @ seen["key"].mT
-                scale = seen["key"].shape[3] ** -0.5
-                result.append((score * scale).softmax(3)[:, :, 0].mean(1))
-                seen.clear()
-
-        return hook
-
-    handles = [
-        _layer(block, names).register_forward_hook(keep(names[0]))
-        for names in (("query", "q_proj"), ("key", "k_proj"))
-    ]
-    try:
-        yield result
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _layer(block: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """The layer of one of these names, which differ between versions of transformers."""
-    for path, module in block.named_modules():
-        if path.rpartition(".")[2] in names:
-            return module
-    raise ValueError(
-        f"{type(block).__name__} of this version of transformers has no layer {' or '.join(names)}"
-    )
-
-
-def patches_of(attention: Tensor, height: int, width: int) -> Tensor:
-    """(B, T) of all tokens -> (B, height, width) of the patches, which come last."""
-    return attention[:, attention.shape[1] - height * width :].unflatten(1, (height, width))

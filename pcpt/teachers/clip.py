@@ -2,18 +2,12 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcpt.registry import register
-from pcpt.teachers._transformers import (
-    cls_attention,
-    load_model,
-    pad_to_multiple,
-    patches_of,
-    select_blocks,
-    tokens_to_map,
-)
-from pcpt.teachers.base import Normalize, Teacher
+from pcpt.teachers._patches import PatchTeacher, select_blocks
+from pcpt.teachers._transformers import load_model
+from pcpt.teachers.base import Normalize
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -26,9 +20,8 @@ VARIANTS = {
 
 
 @register("teachers", "clip")
-class CLIP(Teacher):
-    """Patch tokens of a block. Images are padded to whole patches at the bottom and right, and the
-    position embeddings interpolated to that grid."""
+class CLIP(PatchTeacher):
+    """Patch tokens of a block; see ``PatchTeacher``."""
 
     @dataclass
     class Config:
@@ -91,30 +84,18 @@ class CLIP(Teacher):
         self.projection = model.visual_projection if config.projection else None
         self.normalize = Normalize(MEAN, DEVIATION)
         sizes = model.config
-        self.channels = sizes.projection_dim if config.projection else sizes.hidden_size
-        self.stride = sizes.patch_size
-        self.offset = (self.stride - 1) / 2
+        self.heads = sizes.num_attention_heads
+        channels = sizes.projection_dim if config.projection else sizes.hidden_size
+        self.take_size(sizes.patch_size, channels)
         self.freeze()
 
-    def features(self, images: Tensor) -> Tensor:
-        """See ``Teacher.features``."""
-        return self._look(images)[0]
+    def last_block(self) -> nn.Module:
+        """See ``PatchTeacher.last_block``."""
+        return self.model.encoder.layers[-1]
 
-    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Teacher.features_and_saliency``: attention of the class token to the patches in the
-        last block that is used, mean over heads."""
-        heads = self.model.config.num_attention_heads
-        with cls_attention(self.model.encoder.layers[-1], heads) as attention:
-            features, shape = self._look(images)
-        return features, patches_of(attention[0], *shape)
-
-    def _look(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The map, and its size."""
-        x = pad_to_multiple(self.normalize(images), self.stride)
-        tokens = self.model(pixel_values=x, interpolate_pos_encoding=True).last_hidden_state
+    def tokens(self, images: Tensor) -> Tensor:
+        """See ``PatchTeacher.tokens``."""
+        tokens = self.model(pixel_values=images, interpolate_pos_encoding=True).last_hidden_state
         if self.norm:
             tokens = self.model.post_layernorm(tokens)
-        if self.projection is not None:
-            tokens = self.projection(tokens)
-        shape = x.shape[2] // self.stride, x.shape[3] // self.stride
-        return tokens_to_map(tokens, *shape), shape
+        return tokens if self.projection is None else self.projection(tokens)

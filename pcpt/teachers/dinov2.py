@@ -5,15 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pcpt.registry import register
-from pcpt.teachers._transformers import (
-    cls_attention,
-    load_model,
-    pad_to_multiple,
-    patches_of,
-    select_blocks,
-    tokens_to_map,
-)
-from pcpt.teachers.base import Normalize, Teacher
+from pcpt.teachers._patches import PatchTeacher, select_blocks
+from pcpt.teachers._transformers import load_model
+from pcpt.teachers.base import Normalize
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # width, blocks, heads
@@ -21,9 +15,8 @@ VARIANTS = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16
 
 
 @register("teachers", "dinov2")
-class DINOv2(Teacher):
-    """Patch tokens of a block. Images are padded to whole patches at the bottom and right, and the
-    position embeddings interpolated to that grid."""
+class DINOv2(PatchTeacher):
+    """Patch tokens of a block; see ``PatchTeacher``."""
 
     @dataclass
     class Config:
@@ -78,26 +71,15 @@ class DINOv2(Teacher):
         if not config.norm:
             self.model.layernorm = nn.Identity()
         self.normalize = Normalize(MEAN, DEVIATION)
-        self.channels = self.model.config.hidden_size
-        self.stride = self.model.config.patch_size
-        self.offset = (self.stride - 1) / 2
+        sizes = self.model.config
+        self.heads = sizes.num_attention_heads
+        self.take_size(sizes.patch_size, sizes.hidden_size)
         self.freeze()
 
-    def features(self, images: Tensor) -> Tensor:
-        """See ``Teacher.features``."""
-        return self._look(images)[0]
+    def last_block(self) -> nn.Module:
+        """See ``PatchTeacher.last_block``."""
+        return self.model.encoder.layer[-1]
 
-    def features_and_saliency(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Teacher.features_and_saliency``: attention of the class token to the patches in the
-        last block that is used, mean over heads."""
-        heads = self.model.config.num_attention_heads
-        with cls_attention(self.model.encoder.layer[-1], heads) as attention:
-            features, shape = self._look(images)
-        return features, patches_of(attention[0], *shape)
-
-    def _look(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The map, and its size."""
-        x = pad_to_multiple(self.normalize(images), self.stride)
-        tokens = self.model(pixel_values=x).last_hidden_state
-        shape = x.shape[2] // self.stride, x.shape[3] // self.stride
-        return tokens_to_map(tokens, *shape), shape
+    def tokens(self, images: Tensor) -> Tensor:
+        """See ``PatchTeacher.tokens``."""
+        return self.model(pixel_values=images).last_hidden_state
