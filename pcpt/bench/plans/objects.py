@@ -21,7 +21,8 @@ PRETRAININGS = {
     "i2p_random_masks": ("method.masking.guided=false",),
     "i2p_random_teacher": ("teacher.weights=random",),
 }
-# What a row's distillation adds to point_mcd.yaml; {cell:...} is its teacher.
+# What a row's distillation adds to point_mcd.yaml; {cell:...} is its teacher. With few labels the
+# batch is of two halves: as many labelled shapes as without distillation, and any shapes.
 DISTILLATIONS = {
     "mcd": ("teacher.name=view_codewords", "teacher.weights={teacher}"),
     "mcd_random": (
@@ -30,9 +31,10 @@ DISTILLATIONS = {
         "teacher.codeword_channels=128",
     ),
 }
+UNLABELLED = ("method.distill_unlabelled=0.5", "train.batch_size=64")
 # Row -> the row whose learning rate it takes.
 TUNED = (
-    {SCRATCH: SCRATCH} | dict.fromkeys(PRETRAININGS, "i2p") | dict.fromkeys(DISTILLATIONS, "mcd")
+    {SCRATCH: SCRATCH} | dict.fromkeys(PRETRAININGS, "i2p") | dict.fromkeys(DISTILLATIONS, SCRATCH)
 )
 ROWS = (
     Row(SCRATCH, "nothing but labels (linear SVM of point_mae: untrained)"),
@@ -58,7 +60,7 @@ class Network:
         rows: of it.
         rates: learning rates to choose from.
         student: overrides of configs that are of another student.
-        minutes: about, of a run with labels.
+        minutes: about, of a run with labels alone.
     """
 
     name: str
@@ -88,8 +90,8 @@ TRANSFORMER = Network(
     minutes=3.0,
 )
 DISTILLED = (
-    _distilled("dgcnn", "DGCNN", 3.0, "student.k=10"),
-    _distilled("pointnet", "PointNet", 1.5),
+    _distilled("dgcnn", "DGCNN", 5.0, "student.k=10"),
+    _distilled("pointnet", "PointNet", 2.5),
 )
 NETWORKS = (TRANSFORMER, *DISTILLED)
 
@@ -103,10 +105,11 @@ of point_mae's row without pretraining the network is untrained but for the stat
 taken on 256 training shapes, and of the other networks it is that of the column with 100% of the
 labels. The seed sets pretraining, the labelled subset, first weights and order. Learning rates are
 the best of three on the validation shapes with 10% of the labels, drawn by another seed: once for
-networks that have labels alone, once for mended I2P-MAE (of seed 0), once for PointMCD; other rows
-take theirs. PointMCD's teacher is Lite0 with ImageNet weights, fine-tuned on depth views with the
-labels of its student and no others. With fewer labels half of the shapes that it distils have none;
-the row without it spends all its samples on labelled ones.
+each network with labels alone, whose rate PointMCD takes too, and once for mended I2P-MAE (of seed
+0), whose rate the other pretrained rows take. PointMCD's teacher is Lite0 with ImageNet weights,
+fine-tuned on depth views with the labels of its student and no others. With fewer labels its
+batches hold as many labelled shapes as those of the row without it, and as many again without
+labels: the same labels and steps, for about twice the arithmetic.
 """
 
 
@@ -151,13 +154,13 @@ def _shared() -> list[Cell]:
     cells = []
     for row, overrides in PRETRAININGS.items():
         for seed in SEEDS:
-            minutes = 15.0 if row == "i2p_paper" else 10.0
+            minutes = 10.0 if row == "i2p_paper" else 3.0 if row == "mae" else 7.0
             command = _train("pretrain", seed, overrides)
             cells.append(Cell(f"pretrain/{row}/seed{seed}", (command,), minutes=minutes))
     export = ("export", "{here}/run", "{here}/export")
     for limit, seed in [(lim, s) for lim in LIMITS for s in SEEDS] + [(TUNING_LIMIT, TUNING_SEED)]:
         command = _train("view_teacher", seed, _limit(limit, seed))
-        cells.append(Cell(_teacher(limit, seed), (command, export), minutes=3.0))
+        cells.append(Cell(_teacher(limit, seed), (command, export), minutes=5.0))
     return cells
 
 
@@ -169,7 +172,7 @@ def _labelled(net: Network, row: str, limit: str, seed: int, rate: str) -> Comma
     teacher = f"{{cell:{_teacher(limit, seed)}}}/export"
     added = tuple(key.replace("{teacher}", teacher) for key in DISTILLATIONS.get(row, ()))
     if added and limit != "100":
-        added += ("method.distill_unlabelled=0.5",)
+        added += UNLABELLED
     if added:
         added += ("method.cache={out}/codewords",)
     return _train("point_mcd", seed, (*overrides, *added))
@@ -211,8 +214,15 @@ def _cell(
         seed=seed,
         choices=tuple(choices),
         metrics="run/metrics.json",
-        minutes=1.5 if column.endswith("_svm") else net.minutes,
+        minutes=_minutes(net, row, column),
     )
+
+
+def _minutes(net: Network, row: str, column: str) -> float:
+    if column.endswith("_svm"):
+        return 1.5
+    distils = row in DISTILLATIONS and not column.endswith("_100")
+    return net.minutes * 2 if distils else net.minutes
 
 
 def _cells() -> list[Cell]:
