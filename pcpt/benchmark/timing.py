@@ -9,9 +9,8 @@ from typing import Protocol
 
 import torch
 
-# A sample of a short call is the mean of so many calls that it lasts at least this long: the first
-# one, whose caches hold what ran before, is one of many.
-SAMPLE_SECONDS = 0.05
+# A sample of a short call is the mean of so many calls that it lasts at least this long.
+SAMPLE_SECONDS = 0.005
 MOST_LOOPS = 1000
 
 
@@ -24,14 +23,14 @@ class Alternative:
         call: does it once; takes the number of the call, by which it may choose among several
             inputs, so that no cache holds the answer.
         most: rounds in which it takes part, for slow ones; 0 for all.
-        single: a sample is a single call, however short: the first after another alternative, with
-            the caches full of that one's data and code.
+        sample_seconds: least length of its samples, where it is more than that of all: so many
+            calls in a row that the first ones, whose caches hold what ran before, hardly count.
     """
 
     name: str
     call: Callable[[int], object]
     most: int = 0
-    single: bool = False
+    sample_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,11 +147,12 @@ def time_alternately(
 
 
 def _loops(one: Alternative, clock: Clock, sample_seconds: float) -> int:
-    if one.most or one.single:
+    if one.most:
         return 1
     clock.seconds(one.call, 0, 1)  # allocates, compiles, fills caches
     once = clock.seconds(one.call, 1, 1)
-    return min(MOST_LOOPS, max(1, math.ceil(sample_seconds / max(once, 1e-9))))
+    wanted = max(sample_seconds, one.sample_seconds)
+    return min(MOST_LOOPS, max(1, math.ceil(wanted / max(once, 1e-9))))
 
 
 def kernel_seconds(call: Callable[[int], object], calls: int = 10) -> float:

@@ -59,12 +59,11 @@ def test_short_calls_loop_and_every_call_has_its_own_number() -> None:
     assert clock.turns[2:] == [("a", 0, 10), ("a", 10, 10), ("a", 20, 10)]
 
 
-def test_a_single_call_stays_single_however_short() -> None:
-    clock = FakeClock({"a": 0.001, "cold": 0.002})
-    both = [*alternatives(a=0), Alternative("cold", lambda number: "cold", single=True)]
-    timings = time_alternately(both, clock, repeats=2, sample_seconds=0.01)
-    assert [turn for turn in clock.turns if turn[0] == "cold"] == [("cold", 0, 1), ("cold", 1, 1)]
-    assert len(timings["cold"].samples) == 2
+def test_an_alternative_may_ask_for_longer_samples_of_its_own() -> None:
+    clock = FakeClock({"a": 0.001, "row": 0.001})
+    both = [*alternatives(a=0), Alternative("row", lambda number: "row", sample_seconds=0.05)]
+    time_alternately(both, clock, repeats=1, sample_seconds=0.01)
+    assert clock.turns[4:] == [("a", 0, 10), ("row", 0, 50)]
 
 
 def test_mistakes_are_told() -> None:
