@@ -3,12 +3,25 @@
 #pragma once
 
 #include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
 #include <initializer_list>
 
 namespace pcpt {
+
+inline bool is_floating(const torch::stable::Tensor& tensor) {
+  using torch::headeronly::ScalarType;
+  const ScalarType type = tensor.scalar_type();
+  return type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::Half ||
+         type == ScalarType::BFloat16;
+}
+
+// Asked for first: a call that changes nothing costs more than the question.
+inline torch::stable::Tensor as_contiguous(const torch::stable::Tensor& tensor) {
+  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+}
 
 inline void check_contiguous(std::initializer_list<const torch::stable::Tensor*> tensors,
                              torch::headeronly::ScalarType type, const char* message) {
@@ -24,30 +37,6 @@ inline void check_projection(const torch::stable::Tensor& projection, int64_t nu
   STD_TORCH_CHECK(projection.dim() == 3 && projection.size(0) == num_views &&
                       projection.size(1) == 3 && projection.size(2) == 4,
                   "projections must be (V, 3, 4)");
-}
-
-inline void check_projection_matrices(const torch::stable::Tensor& intrinsics,
-                                      const torch::stable::Tensor& camera_to_world) {
-  STD_TORCH_CHECK(intrinsics.dim() == 3 && intrinsics.size(1) == 3 && intrinsics.size(2) == 3 &&
-                      camera_to_world.dim() == 3 && camera_to_world.size(1) == 4 &&
-                      camera_to_world.size(2) == 4 &&
-                      camera_to_world.size(0) == intrinsics.size(0),
-                  "intrinsics must be (V, 3, 3) and camera_to_world (V, 4, 4)");
-  check_contiguous({&intrinsics, &camera_to_world}, torch::headeronly::ScalarType::Double,
-                   "projection_matrices: expected contiguous float64 tensors");
-}
-
-inline void check_match_points_to_pixels(const torch::stable::Tensor& points,
-                                         const torch::stable::Tensor& depth,
-                                         const torch::stable::Tensor& depth_projection,
-                                         const torch::stable::Tensor& color_projection) {
-  check_contiguous({&points, &depth, &depth_projection, &color_projection},
-                   torch::headeronly::ScalarType::Float,
-                   "match_points_to_pixels: expected contiguous float32 tensors");
-  check_points(points);
-  STD_TORCH_CHECK(depth.dim() == 3, "depth must be (V, H, W)");
-  check_projection(depth_projection, depth.size(0));
-  check_projection(color_projection, depth.size(0));
 }
 
 inline void check_render_depth(const torch::stable::Tensor& points,

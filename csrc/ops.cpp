@@ -10,7 +10,7 @@ extern "C" PyObject* PyInit__C() {
 
 STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("projection_matrices(Tensor intrinsics, Tensor camera_to_world) -> Tensor");
-  m.def("match_points_to_pixels(Tensor points, Tensor depth, Tensor depth_projection, Tensor color_projection, int color_height, int color_width, float absolute_tolerance, float relative_tolerance, int border) -> (Tensor point_index, Tensor view_index, Tensor pixel, Tensor depth_error)");
+  m.def("match_points_to_pixels(Tensor points, Tensor depth, Tensor depth_intrinsics, Tensor depth_camera_to_world, Tensor? color_intrinsics, Tensor? color_camera_to_world, int color_height, int color_width, float absolute_tolerance, float relative_tolerance, int border) -> (Tensor point_index, Tensor view_index, Tensor pixel, Tensor depth_error)");
   m.def("sample_pixels(Tensor features, Tensor view_index, Tensor pixel, int image_height, int image_width, bool align_corners) -> Tensor");
   m.def("sample_pixels_backward(Tensor grad, Tensor view_index, Tensor pixel, int num_views, int height, int width, int image_height, int image_width, bool align_corners) -> Tensor");
   m.def("render_depth(Tensor points, Tensor projection, int height, int width, int radius_pixels) -> Tensor");

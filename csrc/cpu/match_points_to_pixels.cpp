@@ -8,10 +8,11 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <tuple>
 #include <vector>
 
-#include "checks.h"
+#include "match_arguments.h"
 #include "parallel.h"
 #include "projection.h"
 
@@ -104,25 +105,26 @@ std::vector<Found> match_all(const Views& views, const Cloud& cloud) {
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
-    const Tensor& points,            // (N, 3) float32
-    const Tensor& depth,             // (V, H, W) float32
-    const Tensor& depth_projection,  // (V, 3, 4) float32
-    const Tensor& color_projection,  // (V, 3, 4) float32
-    int64_t color_height, int64_t color_width, double absolute_tolerance,
-    double relative_tolerance, int64_t border) {
-  pcpt::check_match_points_to_pixels(points, depth, depth_projection, color_projection);
-  Views views{depth.size(0), depth.const_data_ptr<float>(),
-              depth_projection.const_data_ptr<float>(), color_projection.const_data_ptr<float>(),
+    const Tensor& points, const Tensor& depth, const Tensor& depth_intrinsics,
+    const Tensor& depth_camera_to_world, const std::optional<Tensor>& color_intrinsics,
+    const std::optional<Tensor>& color_camera_to_world, int64_t color_height, int64_t color_width,
+    double absolute_tolerance, double relative_tolerance, int64_t border) {
+  const pcpt::MatchArguments arguments = pcpt::check_match_points_to_pixels(
+      points, depth, depth_intrinsics, depth_camera_to_world, color_intrinsics,
+      color_camera_to_world, color_height, color_width, absolute_tolerance, relative_tolerance,
+      border);
+  Views views{depth.size(0), arguments.depth.const_data_ptr<float>(),
+              arguments.depth_projection.data(), arguments.color_projection.data(),
               pcpt::MatchView{}};
-  views.common.height = static_cast<int32_t>(depth.size(1));
-  views.common.width = static_cast<int32_t>(depth.size(2));
-  views.common.lower = static_cast<float>(border - 0.5);
-  views.common.upper_u = static_cast<float>(color_width - border - 0.5);
-  views.common.upper_v = static_cast<float>(color_height - border - 0.5);
-  views.common.absolute_tolerance = static_cast<float>(absolute_tolerance);
-  views.common.relative_tolerance = static_cast<float>(relative_tolerance);
+  views.common.height = arguments.height;
+  views.common.width = arguments.width;
+  views.common.lower = arguments.lower;
+  views.common.upper_u = arguments.upper_u;
+  views.common.upper_v = arguments.upper_v;
+  views.common.absolute_tolerance = arguments.absolute_tolerance;
+  views.common.relative_tolerance = arguments.relative_tolerance;
   const int64_t num_points = points.size(0);
-  const Cloud cloud{points.const_data_ptr<float>(), num_points,
+  const Cloud cloud{arguments.points.const_data_ptr<float>(), num_points,
                     (num_points + POINT_BLOCK - 1) / POINT_BLOCK};
   const std::vector<Found> found = match_all(views, cloud);
 
@@ -130,10 +132,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
   std::vector<int64_t> start(num_parts + 1, 0);
   for (int64_t part = 0; part < num_parts; ++part) start[part + 1] = start[part] + found[part].count;
   const int64_t total = start[num_parts];
-  Tensor point_index = torch::stable::new_empty(points, {total}, ScalarType::Long);
-  Tensor view_index = torch::stable::new_empty(points, {total}, ScalarType::Long);
-  Tensor pixel = torch::stable::new_empty(points, {total, 2});
-  Tensor depth_error = torch::stable::new_empty(points, {total});
+  Tensor point_index = torch::stable::new_empty(arguments.points, {total}, ScalarType::Long);
+  Tensor view_index = torch::stable::new_empty(arguments.points, {total}, ScalarType::Long);
+  Tensor pixel = torch::stable::new_empty(arguments.points, {total, 2});
+  Tensor depth_error = torch::stable::new_empty(arguments.points, {total});
   int64_t* point_out = point_index.mutable_data_ptr<int64_t>();
   int64_t* view_out = view_index.mutable_data_ptr<int64_t>();
   float* pixel_out = pixel.mutable_data_ptr<float>();

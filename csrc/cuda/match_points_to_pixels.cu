@@ -2,9 +2,13 @@
 // points that a view cannot see are ruled out by their bounds; the others are tested, which leaves a
 // bit a pair and a count a tile; a prefix sum places the tiles, and what the bits name is written.
 // The host waits once, for the number of pairs.
-#include "checks.h"
+#include <algorithm>
+#include <optional>
+#include <vector>
+
 #include "device.h"
 #include "frustum.h"
+#include "match_arguments.h"
 
 namespace {
 
@@ -184,27 +188,43 @@ __global__ void __launch_bounds__(THREADS)
   }
 }
 
+// (2, V, 3, 4): the depth cameras, then the colour cameras.
+Tensor upload_projections(const pcpt::MatchArguments& arguments) {
+  const auto num_views = static_cast<int64_t>(arguments.depth_projection.size()) / 12;
+  Tensor both = torch::stable::new_empty(
+      arguments.points, {2, num_views, 3, 4}, ScalarType::Float, std::nullopt,
+      torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  float* out = both.mutable_data_ptr<float>();
+  for (const std::vector<float>* part : {&arguments.depth_projection, &arguments.color_projection})
+    out = std::copy(part->begin(), part->end(), out);
+  return torch::stable::to(both, arguments.points.device());
+}
+
 std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cuda(
-    const Tensor& points,            // (N, 3) float32
-    const Tensor& depth,             // (V, H, W) float32
-    const Tensor& depth_projection,  // (V, 3, 4) float32
-    const Tensor& color_projection,  // (V, 3, 4) float32
-    int64_t color_height, int64_t color_width, double absolute_tolerance,
-    double relative_tolerance, int64_t border) {
-  pcpt::check_match_points_to_pixels(points, depth, depth_projection, color_projection);
-  const pcpt::Launch launch(points);
+    const Tensor& points_in, const Tensor& depth, const Tensor& depth_intrinsics,
+    const Tensor& depth_camera_to_world, const std::optional<Tensor>& color_intrinsics,
+    const std::optional<Tensor>& color_camera_to_world, int64_t color_height, int64_t color_width,
+    double absolute_tolerance, double relative_tolerance, int64_t border) {
+  const pcpt::Launch launch(points_in);
+  const pcpt::MatchArguments arguments = pcpt::check_match_points_to_pixels(
+      points_in, depth, depth_intrinsics, depth_camera_to_world, color_intrinsics,
+      color_camera_to_world, color_height, color_width, absolute_tolerance, relative_tolerance,
+      border);
+  const Tensor& points = arguments.points;
   const cudaStream_t stream = launch.stream();
-  const Views views{depth.const_data_ptr<float>(),
-                    depth_projection.const_data_ptr<float>(),
-                    color_projection.const_data_ptr<float>(),
-                    depth.size(0),
-                    static_cast<int32_t>(depth.size(1)),
-                    static_cast<int32_t>(depth.size(2)),
-                    static_cast<float>(border - 0.5),
-                    static_cast<float>(color_width - border - 0.5),
-                    static_cast<float>(color_height - border - 0.5),
-                    static_cast<float>(absolute_tolerance),
-                    static_cast<float>(relative_tolerance)};
+  const Tensor projections = upload_projections(arguments);
+  const int64_t num_views = depth.size(0);
+  const Views views{arguments.depth.const_data_ptr<float>(),
+                    projections.const_data_ptr<float>(),
+                    projections.const_data_ptr<float>() + 12 * num_views,
+                    num_views,
+                    arguments.height,
+                    arguments.width,
+                    arguments.lower,
+                    arguments.upper_u,
+                    arguments.upper_v,
+                    arguments.absolute_tolerance,
+                    arguments.relative_tolerance};
   const int64_t num_points = points.size(0);
   const Cloud cloud{points.const_data_ptr<float>(), num_points, (num_points + TILE - 1) / TILE};
   const int64_t parts = views.height > 0 && views.width > 0 ? views.count * cloud.num_tiles : 0;

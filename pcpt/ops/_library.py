@@ -37,6 +37,12 @@ def register_kernel(name: str, device_type: str, kernel: Callable[..., Tensor]) 
     _COVERED.add((name, device_type))
 
 
+def without_gradient(name: str) -> None:
+    """Lets calls of an operator of csrc pass by autograd: outputs are constants, and their callers
+    need not detach the arguments."""
+    _PYTHON_KERNELS.impl(name, torch.library.fallthrough_kernel, "Autograd")
+
+
 def has_kernel(name: str, tensor: Tensor) -> bool:
     """Whether ``torch.ops.pcpt.<name>`` has a kernel for the device of ``tensor``.
 

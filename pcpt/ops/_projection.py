@@ -7,6 +7,8 @@ from torch import Tensor
 
 def check_points(points: Tensor) -> Tensor:
     """Points as contiguous float32 without a gradient history; raises unless floating (N, 3)."""
+    if not isinstance(points, Tensor):
+        raise ValueError(f"points are a {type(points).__name__}, expected a tensor (N, 3)")
     if points.dim() != 2 or points.shape[1] != 3 or not points.is_floating_point():
         raise ValueError(
             f"points are {points.dtype} {tuple(points.shape)}, expected floating (N, 3) in metres"

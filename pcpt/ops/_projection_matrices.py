@@ -1,20 +1,43 @@
 """Cameras as the 3x4 matrices that the operators which project points take."""
 
+import contextlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcpt.ops._library import COMPILED, has_kernel
+from pcpt.ops._library import COMPILED, has_kernel, without_gradient
 
 Array = NDArray[np.float64]
 LEAST_DETERMINANT = 1e-9
 
 
-def projection_matrices(
-    intrinsics: Tensor, camera_to_world: Tensor, num_views: int | None = None, role: str = ""
-) -> Tensor:
+def projection_matrices(intrinsics: Tensor, camera_to_world: Tensor) -> Tensor:
     """Intrinsics times world-to-camera of every view.
+
+    Args:
+        intrinsics: (V, 3, 3) floating, pixels; last row 0 0 1.
+        camera_to_world: (V, 4, 4) floating, metres; last row 0 0 0 1.
+
+    Returns:
+        (V, 3, 4) float32 on the CPU, inverted and multiplied in float64.
+
+    Raises:
+        ValueError: see ``check_cameras``.
+    """
+    if isinstance(intrinsics, Tensor) and isinstance(camera_to_world, Tensor):
+        cameras = intrinsics.cpu(), camera_to_world.cpu()
+        if has_kernel("projection_matrices", cameras[0]):
+            with contextlib.suppress(RuntimeError):
+                return torch.ops.pcpt.projection_matrices(*cameras)
+    return _reference(*check_cameras(intrinsics, camera_to_world))
+
+
+def check_cameras(
+    intrinsics: Tensor, camera_to_world: Tensor, num_views: int | None = None, role: str = ""
+) -> tuple[Tensor, Tensor]:
+    """The cameras as contiguous float64 on the CPU.
 
     Args:
         intrinsics: (V, 3, 3) floating, pixels; last row 0 0 1.
@@ -22,27 +45,21 @@ def projection_matrices(
         num_views: V, where another argument sets it.
         role: prefix of the argument names in messages, such as ``depth_``.
 
-    Returns:
-        (V, 3, 4) float32 on the CPU, inverted and multiplied in float64.
-
     Raises:
         ValueError: another shape or dtype, a value that is not finite, a last row or a matrix that
             cannot be a camera's; the message names the view.
     """
     names = f"{role}intrinsics", f"{role}camera_to_world"
-    first = _check(intrinsics, names[0], num_views, 3)
-    second = _check(camera_to_world, names[1], len(first), 4)
-    if not has_kernel("projection_matrices", first):
-        return _reference(first, second, names)
-    try:
-        return torch.ops.pcpt.projection_matrices(first, second)
-    except RuntimeError:
-        _reference(first, second, names)  # says which matrix it is and what is wrong with it
-        raise
+    first = _as_double(intrinsics, names[0], num_views, 3)
+    second = _as_double(camera_to_world, names[1], len(first), 4)
+    for matrices, name in zip((first, second), names):
+        _check_values(matrices.numpy(), name)
+    return first, second
 
 
-def _check(matrix: Tensor, name: str, num_views: int | None, size: int) -> Tensor:
-    """As contiguous float64 on the CPU."""
+def _as_double(matrix: Tensor, name: str, num_views: int | None, size: int) -> Tensor:
+    if not isinstance(matrix, Tensor):
+        raise ValueError(f"{name} is a {type(matrix).__name__}, expected a tensor")
     shape = tuple(matrix.shape)
     fits = len(shape) == 3 and shape[1:] == (size, size) and num_views in (None, shape[0])
     if not fits or not matrix.is_floating_point():
@@ -54,12 +71,10 @@ def _check(matrix: Tensor, name: str, num_views: int | None, size: int) -> Tenso
     return matrix.detach().to("cpu", torch.float64).contiguous()
 
 
-def _reference(intrinsics: Tensor, camera_to_world: Tensor, names: tuple[str, str]) -> Tensor:
+def _reference(intrinsics: Tensor, camera_to_world: Tensor) -> Tensor:
     """In NumPy, whose operations on matrices this small cost a fraction of torch's. The operations
     and their order are those of the kernel, so the results are the same bits."""
     first, second = intrinsics.numpy(), camera_to_world.numpy()
-    for values, name in zip((first, second), names):
-        _check_values(values, name)
     a, b, c, origin = (second[:, :3, column] for column in range(4))
     rows = np.stack((_cross(b, c), _cross(c, a), _cross(a, b)), axis=1)  # of the inverse, times
     inverse = rows / _determinants(second)[:, None, None]
@@ -107,6 +122,7 @@ def _sum_of_three(values: Array) -> Array:
 
 
 if COMPILED:
+    without_gradient("projection_matrices")
 
     @torch.library.register_fake("pcpt::projection_matrices")
     def _fake(intrinsics: Tensor, camera_to_world: Tensor) -> Tensor:

@@ -1,14 +1,15 @@
 """Which points are seen at which pixels: the pairs that carry 2D features to 3D points."""
 
+import contextlib
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pcpt.ops._library import COMPILED, has_kernel
+from pcpt.ops._library import COMPILED, has_kernel, without_gradient
 from pcpt.ops._projection import check_points, check_size, project_reference
-from pcpt.ops._projection_matrices import projection_matrices
+from pcpt.ops._projection_matrices import check_cameras, projection_matrices
 
 
 class Correspondences(NamedTuple):
@@ -78,46 +79,26 @@ def match_points_to_pixels(
         >>> match_points_to_pixels(points, depth, intrinsics, torch.eye(4)[None]).pixel
         tensor([[1., 2.]])
     """
-    _check_views(depth)
-    points = check_points(points)
-    _check(points, depth, absolute_tolerance, relative_tolerance, border)
-    num_views, depth_size = depth.shape[0], check_size(depth.shape[1:], "depth size")
-    color_size = depth_size if color_size is None else check_size(color_size, "color_size")
-    if color_intrinsics is None and color_size != depth_size:
-        raise ValueError(
-            f"color_size {color_size} differs from the depth size {depth_size}: pass the "
-            "color_intrinsics that belong to it"
-        )
-
-    depth_projection = projection_matrices(
-        depth_intrinsics, depth_camera_to_world, num_views, "depth_"
+    arguments = (
+        points,
+        depth,
+        depth_intrinsics,
+        depth_camera_to_world,
+        color_intrinsics,
+        color_camera_to_world,
+        *((-1, -1) if color_size is None else check_size(color_size, "color_size")),
+        absolute_tolerance,
+        relative_tolerance,
+        border,
     )
-    if color_intrinsics is None and color_camera_to_world is None:
-        color_projection = depth_projection
-    else:
-        color_projection = projection_matrices(
-            depth_intrinsics if color_intrinsics is None else color_intrinsics,
-            depth_camera_to_world if color_camera_to_world is None else color_camera_to_world,
-            num_views,
-            "color_",
-        )
-    operator = (
-        torch.ops.pcpt.match_points_to_pixels
-        if has_kernel("match_points_to_pixels", points)
-        else _reference
-    )
-    return Correspondences(
-        *operator(
-            points,
-            depth.detach().float().contiguous(),
-            depth_projection.to(points.device),
-            color_projection.to(points.device),
-            *color_size,
-            float(absolute_tolerance),
-            float(relative_tolerance),
-            border,
-        )
-    )
+    compiled = isinstance(points, Tensor) and has_kernel("match_points_to_pixels", points)
+    if compiled:
+        # The kernel checks and converts by itself, in a tenth of the time that Python takes.
+        with contextlib.suppress(RuntimeError):
+            return Correspondences(*torch.ops.pcpt.match_points_to_pixels(*arguments))
+    arguments = _check(*arguments)  # says what is wrong, and gathers matrices from other devices
+    operator = torch.ops.pcpt.match_points_to_pixels if compiled else _reference
+    return Correspondences(*operator(*arguments))
 
 
 def _check_views(depth: Tensor) -> None:
@@ -135,10 +116,20 @@ def _check_views(depth: Tensor) -> None:
 def _check(
     points: Tensor,
     depth: Tensor,
+    depth_intrinsics: Tensor,
+    depth_camera_to_world: Tensor,
+    color_intrinsics: Tensor | None,
+    color_camera_to_world: Tensor | None,
+    color_height: int,
+    color_width: int,
     absolute_tolerance: float,
     relative_tolerance: float,
     border: int,
-) -> None:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, int, float, float, int]:
+    """The arguments, contiguous and without defaults: points and depth in float32, matrices in
+    float64 on the CPU."""
+    _check_views(depth)
+    points = check_points(points)
     if depth.device != points.device:
         raise ValueError(f"depth is on {depth.device}, points on {points.device}; move one")
     for name, value in (
@@ -149,19 +140,47 @@ def _check(
             raise ValueError(f"{name} is {value}, expected 0 or more")
     if not isinstance(border, int) or border < 0:
         raise ValueError(f"border is {border}, expected a whole number of pixels, 0 or more")
+    num_views, depth_size = depth.shape[0], check_size(depth.shape[1:], "depth size")
+    color_size = depth_size if color_height < 0 else (color_height, color_width)
+    if color_intrinsics is None and color_size != depth_size:
+        raise ValueError(
+            f"color_size {color_size} differs from the depth size {depth_size}: pass the "
+            "color_intrinsics that belong to it"
+        )
+    depth_camera = check_cameras(depth_intrinsics, depth_camera_to_world, num_views, "depth_")
+    color_camera = check_cameras(
+        depth_intrinsics if color_intrinsics is None else color_intrinsics,
+        depth_camera_to_world if color_camera_to_world is None else color_camera_to_world,
+        num_views,
+        "color_",
+    )
+    return (
+        points,
+        depth.detach().float().contiguous(),
+        *depth_camera,
+        *color_camera,
+        *color_size,
+        float(absolute_tolerance),
+        float(relative_tolerance),
+        border,
+    )
 
 
 def _reference(
     points: Tensor,
     depth: Tensor,
-    depth_projection: Tensor,
-    color_projection: Tensor,
+    depth_intrinsics: Tensor,
+    depth_camera_to_world: Tensor,
+    color_intrinsics: Tensor,
+    color_camera_to_world: Tensor,
     color_height: int,
     color_width: int,
     absolute_tolerance: float,
     relative_tolerance: float,
     border: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    depth_projection = projection_matrices(depth_intrinsics, depth_camera_to_world)
+    color_projection = projection_matrices(color_intrinsics, color_camera_to_world)
     height, width = depth.shape[1:]
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for view in range(len(depth)):
@@ -188,6 +207,7 @@ def _reference(
 
 
 if COMPILED:
+    without_gradient("match_points_to_pixels")
 
     @torch.library.register_fake("pcpt::match_points_to_pixels")
     def _fake(points: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -24,7 +24,8 @@ def build() -> Path:
     debug = os.environ.get("PCPT_DEBUG") == "1"
     folder = ROOT / "build" / ("cuda_emulator_debug" if debug else "cuda_emulator")
     folder.mkdir(parents=True, exist_ok=True)
-    sources = [HERE / "emulator.cpp", ROOT / "csrc" / "ops.cpp", *(ROOT / "csrc/cuda").glob("*.cu")]
+    sources = [HERE / "emulator.cpp"]
+    sources += [*(ROOT / "csrc").glob("*.cpp"), *(ROOT / "csrc/cuda").glob("*.cu")]
     headers = [path for place in (ROOT / "csrc", HERE) for path in place.rglob("*.h")]
     newest_header = max(path.stat().st_mtime for path in headers)
     flags = SANITIZE if debug else ["-O2"]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pcpt.ops import Correspondences, match_points_to_pixels, render_depth
 from pcpt.ops._library import COMPILED
-from pcpt.ops._projection_matrices import projection_matrices
 
 module = importlib.import_module("pcpt.ops.match_points_to_pixels")
 SIZES = [0, 1, 7, 33, 1023]
@@ -389,10 +388,9 @@ def test_bad_input(change: dict[str, object], message: str) -> None:
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
 def test_opcheck() -> None:
     arguments = scene(50)
-    projection = projection_matrices(
-        arguments["depth_intrinsics"], arguments["depth_camera_to_world"]
-    )
-    operands = (arguments["points"], arguments["depth"], projection, projection)
-    torch.library.opcheck(
-        torch.ops.pcpt.match_points_to_pixels.default, (*operands, 30, 40, 0.05, 0.0, 0)
-    )
+    height, width = arguments.pop("color_size")
+    operator = torch.ops.pcpt.match_points_to_pixels.default
+    torch.library.opcheck(operator, (*arguments.values(), height, width, 0.05, 0.0, 0))
+    arguments["points"].requires_grad_()
+    one_camera = *list(arguments.values())[:4], None, None
+    torch.library.opcheck(operator, (*one_camera, -1, -1, 0.05, 0.0, 0))

@@ -1,9 +1,10 @@
-// Intrinsics times world-to-camera of every view. Always on the CPU, whatever the points are on: the
-// matrices are few and small, and NumPy needs ten calls and their overhead for them.
+// NumPy would need ten calls and their overhead for these matrices.
+#include "projection_matrices.h"
+
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "checks.h"
@@ -67,21 +68,41 @@ bool project(const double* intrinsics,       // (3, 3)
   return true;
 }
 
-Tensor projection_matrices_cpu(const Tensor& intrinsics,         // (V, 3, 3) float64
-                               const Tensor& camera_to_world) {  // (V, 4, 4) float64
-  pcpt::check_projection_matrices(intrinsics, camera_to_world);
-  const int64_t num_views = intrinsics.size(0);
-  Tensor projection = torch::stable::new_empty(intrinsics, {num_views, 3, 4}, ScalarType::Float);
-  const double* first = intrinsics.const_data_ptr<double>();
-  const double* second = camera_to_world.const_data_ptr<double>();
-  float* out = projection.mutable_data_ptr<float>();
-  for (int64_t view = 0; view < num_views; ++view)
-    STD_TORCH_CHECK(project(first + 9 * view, second + 16 * view, out + 12 * view),
-                    "projection_matrices: not a camera's matrices");
+// Contiguous, on the CPU.
+Tensor as_double(const Tensor& matrices, int64_t size) {
+  STD_TORCH_CHECK(matrices.dim() == 3 && matrices.size(1) == size && matrices.size(2) == size &&
+                      pcpt::is_floating(matrices),
+                  "expected floating (V, ", size, ", ", size, ") matrices");
+  const bool fits = matrices.scalar_type() == ScalarType::Double && matrices.is_cpu();
+  return pcpt::as_contiguous(
+      fits ? matrices
+           : torch::stable::to(matrices, ScalarType::Double, std::nullopt,
+                               torch::stable::Device(torch::headeronly::DeviceType::CPU)));
+}
+
+Tensor projection_matrices_cpu(const Tensor& intrinsics, const Tensor& camera_to_world) {
+  const std::vector<float> found = pcpt::projection_matrices(intrinsics, camera_to_world);
+  Tensor projection =
+      torch::stable::new_empty(intrinsics, {intrinsics.size(0), 3, 4}, ScalarType::Float);
+  std::copy(found.begin(), found.end(), projection.mutable_data_ptr<float>());
   return projection;
 }
 
 }  // namespace
+
+std::vector<float> pcpt::projection_matrices(const Tensor& intrinsics,
+                                             const Tensor& camera_to_world) {
+  const Tensor first = as_double(intrinsics, 3), second = as_double(camera_to_world, 4);
+  const int64_t num_views = first.size(0);
+  STD_TORCH_CHECK(second.size(0) == num_views, "expected as many poses as intrinsics");
+  const double* matrix = first.const_data_ptr<double>();
+  const double* pose = second.const_data_ptr<double>();
+  std::vector<float> projection(12 * num_views);
+  for (int64_t view = 0; view < num_views; ++view)
+    STD_TORCH_CHECK(project(matrix + 9 * view, pose + 16 * view, projection.data() + 12 * view),
+                    "not a camera's matrices");
+  return projection;
+}
 
 STABLE_TORCH_LIBRARY_IMPL(pcpt, CPU, m) {
   m.impl("projection_matrices", TORCH_BOX(&projection_matrices_cpu));
