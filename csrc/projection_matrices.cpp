@@ -68,16 +68,24 @@ bool project(const double* intrinsics,       // (3, 3)
   return true;
 }
 
-// Contiguous, on the CPU.
-Tensor as_double(const Tensor& matrices, int64_t size) {
+template <typename T>
+std::vector<double> copy(const Tensor& matrices) {
+  const T* values = matrices.const_data_ptr<T>();
+  return {values, values + matrices.numel()};
+}
+
+std::vector<double> as_double(const Tensor& matrices, int64_t size) {
   STD_TORCH_CHECK(matrices.dim() == 3 && matrices.size(1) == size && matrices.size(2) == size &&
                       pcpt::is_floating(matrices),
                   "expected floating (V, ", size, ", ", size, ") matrices");
-  const bool fits = matrices.scalar_type() == ScalarType::Double && matrices.is_cpu();
-  return pcpt::as_contiguous(
-      fits ? matrices
-           : torch::stable::to(matrices, ScalarType::Double, std::nullopt,
-                               torch::stable::Device(torch::headeronly::DeviceType::CPU)));
+  const ScalarType type = matrices.scalar_type();
+  if (matrices.is_cpu() && matrices.is_contiguous()) {  // the usual case, without asking torch
+    if (type == ScalarType::Double) return copy<double>(matrices);
+    if (type == ScalarType::Float) return copy<float>(matrices);
+  }
+  const torch::stable::Device cpu(torch::headeronly::DeviceType::CPU);
+  return copy<double>(pcpt::as_contiguous(
+      torch::stable::to(matrices, ScalarType::Double, std::nullopt, cpu)));
 }
 
 Tensor projection_matrices_cpu(const Tensor& intrinsics, const Tensor& camera_to_world) {
@@ -92,14 +100,14 @@ Tensor projection_matrices_cpu(const Tensor& intrinsics, const Tensor& camera_to
 
 std::vector<float> pcpt::projection_matrices(const Tensor& intrinsics,
                                              const Tensor& camera_to_world) {
-  const Tensor first = as_double(intrinsics, 3), second = as_double(camera_to_world, 4);
-  const int64_t num_views = first.size(0);
-  STD_TORCH_CHECK(second.size(0) == num_views, "expected as many poses as intrinsics");
-  const double* matrix = first.const_data_ptr<double>();
-  const double* pose = second.const_data_ptr<double>();
+  const std::vector<double> first = as_double(intrinsics, 3);
+  const std::vector<double> second = as_double(camera_to_world, 4);
+  const int64_t num_views = intrinsics.size(0);
+  STD_TORCH_CHECK(camera_to_world.size(0) == num_views, "expected as many poses as intrinsics");
   std::vector<float> projection(12 * num_views);
   for (int64_t view = 0; view < num_views; ++view)
-    STD_TORCH_CHECK(project(matrix + 9 * view, pose + 16 * view, projection.data() + 12 * view),
+    STD_TORCH_CHECK(project(first.data() + 9 * view, second.data() + 16 * view,
+                            projection.data() + 12 * view),
                     "not a camera's matrices");
   return projection;
 }

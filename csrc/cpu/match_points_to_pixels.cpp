@@ -12,6 +12,7 @@
 #include <tuple>
 #include <vector>
 
+#include "empty.h"
 #include "match_arguments.h"
 #include "parallel.h"
 #include "projection.h"
@@ -19,7 +20,6 @@
 namespace {
 
 using pcpt::POINT_BLOCK;
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 constexpr int64_t BLOCKS_PER_TASK = 16;
@@ -132,10 +132,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> match_points_to_pixels_cpu(
   std::vector<int64_t> start(num_parts + 1, 0);
   for (int64_t part = 0; part < num_parts; ++part) start[part + 1] = start[part] + found[part].count;
   const int64_t total = start[num_parts];
-  Tensor point_index = torch::stable::new_empty(arguments.points, {total}, ScalarType::Long);
-  Tensor view_index = torch::stable::new_empty(arguments.points, {total}, ScalarType::Long);
-  Tensor pixel = torch::stable::new_empty(arguments.points, {total, 2});
-  Tensor depth_error = torch::stable::new_empty(arguments.points, {total});
+  Tensor point_index = pcpt::empty<int64_t, 1>({total});
+  Tensor view_index = pcpt::empty<int64_t, 1>({total});
+  Tensor pixel = pcpt::empty<float, 2>({total, 2});
+  Tensor depth_error = pcpt::empty<float, 1>({total});
   int64_t* point_out = point_index.mutable_data_ptr<int64_t>();
   int64_t* view_out = view_index.mutable_data_ptr<int64_t>();
   float* pixel_out = pixel.mutable_data_ptr<float>();
