@@ -335,6 +335,8 @@ def test_other_dtypes_strides_and_gradients_are_accepted(path: str) -> None:
     arguments["points"] = points.double().T.contiguous().T.requires_grad_()
     arguments["depth"] = depth.mT.contiguous().mT
     arguments["depth_intrinsics"] = arguments["depth_intrinsics"].double()
+    arguments["color_intrinsics"] = arguments["color_intrinsics"].bfloat16()  # small whole numbers
+    arguments["depth_camera_to_world"] = arguments["depth_camera_to_world"].mT.contiguous().mT
     result = match_points_to_pixels(**arguments)
     assert all(torch.equal(a, b) for a, b in zip(result, expected))
     assert not result.pixel.requires_grad
@@ -345,6 +347,7 @@ def test_other_dtypes_strides_and_gradients_are_accepted(path: str) -> None:
     [
         ({"points": torch.zeros(5, 2)}, r"\(5, 2\).*\(N, 3\)"),
         ({"points": torch.zeros(5, 3, dtype=torch.int64)}, "int64"),
+        ({"points": torch.zeros(5, 3).numpy()}, "points are a ndarray"),
         ({"depth": torch.zeros(4, 4)}, r"\(V, H, W\)"),
         ({"depth": [torch.zeros(4, 4), torch.zeros(4, 5)]}, "list.*in calls of their own"),
         ({"depth": torch.zeros(1).expand(1, 2**16, 2**15)}, "resize the images"),
@@ -352,6 +355,8 @@ def test_other_dtypes_strides_and_gradients_are_accepted(path: str) -> None:
         ({"depth": torch.zeros(1, 4, 4, device="meta")}, "meta"),
         ({"depth": torch.zeros(2, 4, 4)}, r"depth_intrinsics .*\(2, 3, 3\)"),
         ({"depth_camera_to_world": torch.eye(4).repeat(2, 1, 1)}, "depth_camera_to_world"),
+        ({"depth_intrinsics": intrinsics().numpy()}, "depth_intrinsics is a ndarray"),
+        ({"depth_camera_to_world": EYE.int()}, "depth_camera_to_world is torch.int32"),
         ({"depth_intrinsics": intrinsics(0.0)}, r"depth_intrinsics\[0\] is not invertible"),
         (
             {
@@ -374,7 +379,7 @@ def test_other_dtypes_strides_and_gradients_are_accepted(path: str) -> None:
         ({"border": 1.5}, "border is 1.5"),
     ],
 )
-def test_bad_input(change: dict[str, object], message: str) -> None:
+def test_bad_input(path: str, change: dict[str, object], message: str) -> None:
     arguments = {
         "points": torch.zeros(5, 3),
         "depth": torch.zeros(1, 4, 4),
