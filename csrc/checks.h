@@ -1,5 +1,6 @@
-// What operators ask of their tensors, the same on every device. The Python wrappers have checked
-// and explained all of it before; this keeps a direct call of torch.ops.pcpt from foreign memory.
+// What operators ask of their tensors, the same on every device. The Python wrappers check and explain
+// all of it, before the call or when it is refused; this keeps a direct call of torch.ops.pcpt from
+// foreign memory.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
