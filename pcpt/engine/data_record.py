@@ -5,7 +5,7 @@ before, so that a leak shows however many steps it is away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,17 @@ class Seen:
             "init: teacher: training".
         source: name of the data source.
         scans: identities, see ``pcpt.data.scan_identity``.
+        labelled: those of them whose labels were learnt from; None where nobody recorded it.
     """
 
     through: str
     source: str
     scans: tuple[str, ...]
+    labelled: tuple[str, ...] | None = None
 
     def handed_on(self, through: str) -> "Seen":
         """The same, one stage later."""
-        return Seen(f"{through}: {self.through}", self.source, self.scans)
+        return replace(self, through=f"{through}: {self.through}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class DataRecord:
         """sha256 over all identities; empty where there are none."""
         return identities_hash(self.scans) if self.seen else ""
 
+    def labelled_beyond(self) -> list[str]:
+        """Scans whose labels a stage before the run's own had seen, and the run had not: few labels
+        are only few if this is empty. Sorted."""
+        own = {scan for stage in self.own().seen for scan in stage.labelled or ()}
+        earlier = {scan for stage in self.before().seen for scan in stage.labelled or ()}
+        return sorted(earlier - own)
+
     def handed_on(self, through: str) -> "DataRecord":
         """The same, one stage later."""
         return DataRecord(tuple(seen.handed_on(through) for seen in self.seen), self.unknown)
@@ -79,10 +88,7 @@ class DataRecord:
         """Writes ``data.json``, whole or not at all."""
         tree = {
             "format_version": FORMAT_VERSION,
-            "seen": [
-                {**asdict(seen), "scans": list(seen.scans), "hash": identities_hash(seen.scans)}
-                for seen in self.seen
-            ],
+            "seen": [{**asdict(seen), "hash": identities_hash(seen.scans)} for seen in self.seen],
             "unknown": list(self.unknown),
         }
         write_json(folder / FILE, tree)
@@ -107,7 +113,12 @@ def read_record(folder: Path) -> DataRecord | None:
     found = [JsonObject(stage, path, f"seen[{i}]") for i, stage in enumerate(stages)]
     return DataRecord(
         tuple(
-            Seen(stage.text("through"), str(stage.get("source")), _texts(stage, "scans"))
+            Seen(
+                stage.text("through"),
+                str(stage.get("source")),
+                _texts(stage, "scans"),
+                _texts(stage, "labelled") if stage.fields.get("labelled") is not None else None,
+            )
             for stage in found
         ),
         _texts(tree, "unknown"),
@@ -131,19 +142,21 @@ def scan_identities(dataset: Any) -> list[str]:
     return [scan_identity(name, folder) for name, folder in folders.items()]
 
 
-def record_of(config: RunConfig, dataset: Any) -> DataRecord:
+def record_of(config: RunConfig, dataset: Any, labelled: Sequence[str] = ()) -> DataRecord:
     """What the weights of a run will have seen: its own training data, that of the weights it
     starts from, and that of every network its config names, such as a teacher trained on scans.
 
     Args:
         config: of the run.
         dataset: its training samples.
+        labelled: identities of the scans whose labels it learns from.
 
     Raises:
         ValueError: a damaged ``data.json`` on the way.
     """
     source = str(getattr(getattr(config.data, "source", None), "name", ""))
-    record = DataRecord((Seen(TRAINING, source, tuple(scan_identities(dataset))),))
+    own = Seen(TRAINING, source, tuple(scan_identities(dataset)), tuple(labelled))
+    record = DataRecord((own,))
     if config.init:
         record += _record_at(config.init, "init", needed=True)
     for section in ("teacher", "student", "method", "task"):
@@ -175,6 +188,16 @@ def _texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, Sequence):
         for item in value:
             yield from _texts_in(item)
+
+
+def beyond_note(number: int) -> str:
+    """What to say of ``labelled_beyond``, for its number; empty where there is nothing to say."""
+    if not number:
+        return ""
+    return (
+        "labels: the first weights or the teacher had learnt from those of "
+        f"{number} scan{'s' if number > 1 else ''} beyond the ones whose labels this run may see"
+    )
 
 
 def hand_on(source: Path, folder: Path) -> None:

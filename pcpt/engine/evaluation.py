@@ -15,7 +15,8 @@ from pcpt.data.batch import Batch
 from pcpt.data.skips import SkipLog
 from pcpt.data.write_json import write_json
 from pcpt.engine.data_record import scan_identities
-from pcpt.engine.provenance import labelled_names, provenance
+from pcpt.engine.labelled import labelled_names
+from pcpt.engine.provenance import provenance, warnings
 from pcpt.engine.run import Parts, build, load_run, prepare
 from pcpt.methods.base import Method
 from pcpt.methods.shapes import ShapeMethod
@@ -209,3 +210,7 @@ def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
     in_percent = read_metrics(folders[0]).get("in_percent", True)
     title = _counted(next(iter(columns.values()))) + (", 1,024 candidates" if in_percent else "")
     print_comparison(columns, title, in_percent=in_percent)
+    for folder in folders:
+        found = read_metrics(folder).get("pretraining")  # of methods on single shapes
+        for text in warnings(found) if found else ():
+            Console().print(f"{folder}: {text}")

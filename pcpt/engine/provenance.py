@@ -3,16 +3,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pcpt.config import RunConfig, to_tree
-from pcpt.data.limited import LimitConfig, labelled_hash, limit_scenes
+from pcpt.data.limited import LimitConfig, labelled_hash
 from pcpt.data.scan_identity import find_overlap, identities_hash
-from pcpt.data.scene_dataset import SceneDataConfig, open_split
-from pcpt.data.shape_dataset import ShapeDataConfig, Shapes
-from pcpt.engine.data_record import DataRecord, read_record
+from pcpt.engine.data_record import DataRecord, beyond_note, read_record
 from pcpt.engine.folder import environment
 from pcpt.tasks.frozen_shapes import FrozenShapesConfig
 
@@ -57,18 +55,6 @@ def provenance(
         "environment": {key: facts[key] for key in ("pcpt", "python", "torch", "cpu", "threads")},
         "config": to_tree(config),
     }
-
-
-def labelled_names(config: RunConfig) -> list[str]:
-    """Names of the scenes or shapes whose labels a run was allowed to see; none of images, and none
-    of methods that learn without labels."""
-    if config.task is None and getattr(config.method, "labels", "none") == "none":
-        return []
-    if isinstance(config.data, ShapeDataConfig):
-        return list(Shapes(config.data, "train", 0, training=False, limited=True).names)
-    if not isinstance(config.data, SceneDataConfig):
-        return []
-    return limit_scenes(open_split(config.data, "train").names, config.data.limit)
 
 
 def _probe(config: RunConfig) -> str:
@@ -121,9 +107,10 @@ def pretraining(record: DataRecord, split: str, scored: Sequence[str]) -> dict[s
 
     Returns:
         ``hash`` over the scans of all stages before this run, ``stages``, ``unknown``, ``overlap``
-        ("no", "possible", "yes", or "unknown" where nobody recorded the data of some weights) and
-        ``overlapping``, the scans concerned. Labels that the run itself was trained on count too,
-        unless it is the training split that it is scored on.
+        ("no", "possible", "yes", or "unknown" where nobody recorded the data of some weights),
+        ``overlapping``, the scans concerned, and ``labelled_beyond``, the number of scans whose
+        labels a stage before had seen and this run had not. Labels that the run itself was trained
+        on count in the overlap, unless it is the training split that it is scored on.
     """
     before = record.before()
     overlap = find_overlap(before.scans, scored)
@@ -136,10 +123,31 @@ def pretraining(record: DataRecord, split: str, scored: Sequence[str]) -> dict[s
     return {
         "hash": before.hash(),
         "stages": [
-            {"through": s.through, "source": s.source, "num_scans": len(s.scans)}
+            {
+                "through": s.through,
+                "source": s.source,
+                "num_scans": len(s.scans),
+                "num_labelled": None if s.labelled is None else len(s.labelled),
+            }
             for s in before.seen
         ],
         "unknown": list(before.unknown),
         "overlap": max(found, key=_VERDICTS.index),
         "overlapping": sorted(set(scans)),
+        "labelled_beyond": len(record.labelled_beyond()),
     }
+
+
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What a reader of figures must be told of what ``pretraining`` found; often nothing."""
+    texts = []
+    if found["overlap"] in ("yes", "possible"):
+        scans = found["overlapping"]
+        shown = ", ".join(map(str, scans[:3])) + (", ..." if len(scans) > 3 else "")
+        texts.append(
+            f"leak ({found['overlap']}): the weights had seen {len(scans)} of the scans they are "
+            f"scored on: {shown}"
+        )
+    if note := beyond_note(found["labelled_beyond"]):
+        texts.append(note)
+    return texts

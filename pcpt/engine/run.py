@@ -10,10 +10,11 @@ from torch import nn
 from pcpt import registry
 from pcpt.config import RunConfig, load_config, to_tree, to_yaml
 from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
-from pcpt.engine.data_record import record_of
+from pcpt.engine.data_record import beyond_note, record_of
 from pcpt.engine.distributed import World, connect, pick_device
 from pcpt.engine.folder import find_checkpoint, open_folder
 from pcpt.engine.init import initialise
+from pcpt.engine.labelled import labelled_scans, uses_labels
 from pcpt.engine.repeatable import draw_from
 from pcpt.engine.trainer import Finished, Trainer
 from pcpt.methods.base import Method
@@ -92,7 +93,11 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     world.barrier()  # nobody writes before everyone has looked
     if world.rank == 0:
         open_folder(config, start)
-        record_of(config, trainer.dataset).write(Path(config.run))
+        labelled = labelled_scans(config, trainer.dataset)
+        record = record_of(config, trainer.dataset, labelled)
+        record.write(Path(config.run))
+        if uses_labels(config) and (note := beyond_note(len(record.labelled_beyond()))):
+            _log.info("%s", note)
         if report is not None:
             _log.info("%s", report.table())
             report.write(Path(config.run))

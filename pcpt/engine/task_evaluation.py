@@ -12,7 +12,8 @@ from pcpt.config import load_config
 from pcpt.data.write_json import write_json
 from pcpt.engine.checkpoint import load_checkpoint, restore_module
 from pcpt.engine.data_record import scan_identities
-from pcpt.engine.provenance import labelled_names, provenance
+from pcpt.engine.labelled import labelled_names
+from pcpt.engine.provenance import provenance, warnings
 from pcpt.engine.run import load_run
 from pcpt.engine.selection import select_checkpoint
 from pcpt.metrics.segmentation import segmentation_figures
@@ -124,7 +125,8 @@ def report_task_runs(
         write_json(Path(pool), {"runs": runs, "split": split, "figures": columns["pooled"]})
     _print(columns, split)
     for name, record in records.items():
-        _warn_of_leak(name, record["pretraining"])
+        for text in warnings(record["pretraining"]):
+            Console().print(f"{name}: {text}")
     return records
 
 
@@ -146,16 +148,6 @@ def pooled(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {f"points/{key}": value for key, value in of_all.items()} | {
         "points/confusion": confusion.tolist()
     }
-
-
-def _warn_of_leak(name: str, pretraining: Mapping[str, Any]) -> None:
-    if pretraining["overlap"] in ("yes", "possible"):
-        scans = pretraining["overlapping"]
-        shown = ", ".join(map(str, scans[:3])) + (", ..." if len(scans) > 3 else "")
-        Console().print(
-            f"leak ({pretraining['overlap']}): the weights of {name} had seen {len(scans)} of the "
-            f"scans they are scored on: {shown}"
-        )
 
 
 def _print(columns: Mapping[str, Mapping[str, Any]], split: str) -> None:

@@ -23,6 +23,8 @@ class ViewAutoencoding(ViewTask):
     after each.
     """
 
+    uses_labels = False
+
     @dataclass
     class Config:
         """Keys of the ``task`` section.

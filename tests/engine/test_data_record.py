@@ -133,8 +133,11 @@ def test_a_leak_shows_in_the_metrics_however_far_away(tmp_path: Path) -> None:
     metrics = evaluate_task(fine, split="test")
     assert metrics["pretraining"]["overlap"] == "no"
     assert metrics["pretraining"]["stages"] == [
-        {"through": "init: training", "source": "scannet_scenes", "num_scans": 1}
-    ]
+        {
+            "through": "init: training", "source": "scannet_scenes",
+            "num_scans": 1, "num_labelled": 1,
+        }
+    ]  # fmt: skip
     assert metrics["split_scans"] == 1
     assert json.loads((fine / "metrics.json").read_text()).keys() == metrics.keys()
 
