@@ -11,6 +11,7 @@ from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.label_set import LabelSet
 from pcpt.data.ply import write_ply
 from pcpt.data.scene import Scene, SceneSet
+from pcpt.data.shape import ShapeSet
 from pcpt.doctor.open_scan import make_source, open_scan
 from pcpt.geometry.correspondence import back_project
 from pcpt.viz.labels import label_picture
@@ -37,7 +38,8 @@ def visualize_scan(
 
     Raises:
         FileNotFoundError: no such path.
-        ValueError: no source or several know the layout, or an option that the source has not.
+        ValueError: no source or several know the layout, an option that the source has not, or
+            single shapes.
     """
     opened = open_any(path, source, options)
     if isinstance(opened, SceneSet):
@@ -45,23 +47,27 @@ def visualize_scan(
             write_label_picture(opened.load(name), opened.label_set, folder)
             for name in opened.names
         ]
+    if isinstance(opened, ShapeSet):
+        raise ValueError(f"{path} holds single shapes; pcpt view shows one, as --scene NAME")
     return write_scan_pictures(opened, folder)
 
 
-def open_any(path: Path | str, source: str = "", options: Sequence[str] = ()) -> Scan | SceneSet:
-    """The scan or the labelled scenes at a path; arguments and errors as ``visualize_scan``. Of a
-    folder of one ScanNet scene a set of this one."""
+def open_any(
+    path: Path | str, source: str = "", options: Sequence[str] = ()
+) -> Scan | SceneSet | ShapeSet:
+    """The scan, the labelled scenes or, of a source of them, the shapes at a path; arguments and
+    errors as ``visualize_scan``. Of a folder of one ScanNet scene a set of this one."""
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     only = path.resolve().name if any(path.glob("*_vh_clean_2.ply")) else ""
     if source or only:
         root = path.resolve().parent if only else path
-        scenes = make_source(source or "scannet_scenes", root, options).open()
-        if isinstance(scenes, SceneSet):
-            if only:
-                scenes.names = [only]
-            return scenes
+        opened = make_source(source or "scannet_scenes", root, options).open()
+        if isinstance(opened, SceneSet) and only:
+            opened.names = [only]
+        if isinstance(opened, SceneSet | ShapeSet):
+            return opened
     return open_scan(path, source, options)
 
 

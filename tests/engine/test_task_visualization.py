@@ -12,16 +12,18 @@ import pytest
 import torch
 import yaml
 
-from pcpt import cli
+from pcpt import cli, registry
 from pcpt.data.label_set import LabelSet
 from pcpt.data.ply import write_ply
 from pcpt.data.scene import Boxes, Scene, SceneSet
 from pcpt.data.scene_dataset import to_sample
+from pcpt.data.shape import Shape, ShapeSet
 from pcpt.engine import task_visualization
 from pcpt.engine.task_results import scene_result
 from pcpt.registry import register
 from pcpt.sparse import SparseTensor
 from pcpt.students import SparseUNet
+from pcpt.view import load_cloud, with_features
 from pcpt.viz.scene_results import result_figures
 
 LABELS = LabelSet("two", (0, 1), ("floor", "<b>"), ((90, 160, 90), (200, 60, 60)))
@@ -219,6 +221,81 @@ def test_view_of_a_ply(student: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     write_ply(tmp_path / "empty.ply", np.zeros((0, 3), np.float32))
     assert cli.main(["view", str(student), str(tmp_path / "empty.ply"), "--out", str(page)]) == 0
     assert viewed(page)["count"] == 0
+
+
+class OneShape(ShapeSet):
+    """A chair lying on its side, in inches."""
+
+    names = ("chair_1",)
+    classes = ("chair",)
+    part_names = ("leg", "seat")
+    up = (1.0, 0.0, 0.0)
+
+    def load(self, name: str) -> Shape:
+        points = 40 + 10 * torch.rand(200, 3, generator=torch.Generator().manual_seed(1))
+        normals = torch.tensor([1.0, 0.0, 0.0]).expand(200, 3).clone()
+        return Shape(name, points, normals, 0, torch.arange(200) % 2)
+
+
+@register("datasets", "one_shape")
+class OneShapeSource:
+    @dataclass
+    class Config:
+        name: str = "one_shape"
+        root: str = ""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def open(self) -> OneShape:
+        return OneShape()
+
+
+def test_view_of_a_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = registry.get("students", "pointnet")
+    torch.manual_seed(0)
+    plain = made(made.Config(width=0.0625)).save_pretrained(tmp_path / "plain")
+    with_normals = made(made.Config(width=0.0625, normals=True)).save_pretrained(tmp_path / "n")
+    page = tmp_path / "page.html"
+    shape = [str(tmp_path), "--source", "one_shape", "--out", str(page)]
+    for student in (plain, with_normals):
+        assert cli.main(["view", str(student), *shape]) == 0
+        data = viewed(page)
+        assert data["count"] == 200 and {"labels", "features"} < set(data["arrays"])
+        assert data["up"] == [1.0, 0.0, 0.0]
+    result, normals = load_cloud(tmp_path, "one_shape", scene="chair_1")
+    assert float(result.points.norm(dim=1).max()) == pytest.approx(1, abs=1e-5)
+    assert dict(result.facts) == {"class": "chair"} and normals is not None
+    seen = []
+
+    class Watched(type(made(made.Config(width=0.0625)))):  # type: ignore[misc]
+        def features_at(self, points: Any, normals: Any = None) -> torch.Tensor:
+            seen.append(normals)
+            return super().features_at(points, normals)
+
+    with_features(result, Watched(made.Config(width=0.0625)), normals)
+    assert torch.allclose(seen[0], torch.tensor([0.0, 0.0, 1.0]).expand(200, 3), atol=1e-6)
+    # the colours of a cloud are no normals
+    cloud = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
+    write_ply(tmp_path / "c.ply", cloud, np.full((20_000, 3), 90, np.uint8))
+    words = [str(tmp_path / "c.ply"), "--out", str(page)]
+    assert cli.main(["view", str(plain), *words]) == 0
+    assert viewed(page)["total"] == 1 << 14
+    assert cli.main(["view", str(with_normals), *words]) == 2
+    assert "needs normals" in capsys.readouterr().err
+    assert cli.main(["view", str(plain), *shape, "--scene", "chair_2"]) == 2
+    assert "did you mean 'chair_1'?; expected one of 1 shapes" in capsys.readouterr().err
+    drawn = ["visualize", str(tmp_path), "--source", "one_shape", "--out", str(tmp_path / "out")]
+    assert cli.main(drawn) == 2
+    assert "pcpt view shows one" in capsys.readouterr().err
+
+
+def test_view_by_a_network_on_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = registry.get("students", "view_network")
+    network = made(made.Config(codeword_channels=8)).save_pretrained(tmp_path / "pictures")
+    words = ["view", str(network), str(tmp_path / "c.ply"), "--out", str(tmp_path / "page.html")]
+    assert cli.main(words) == 2
+    assert "ViewNetwork, which gives no features at the points" in capsys.readouterr().err
 
 
 def test_view_of_a_scene_by_the_student_of_a_run(
