@@ -40,6 +40,15 @@ class Seen:
         """The same, one stage later."""
         return replace(self, through=f"{through}: {self.through}")
 
+    def joined(self, other: "Seen") -> "Seen":
+        """The scans of two records of one stage."""
+        scans = tuple(dict.fromkeys(self.scans + other.scans))
+        if self.labelled is None or other.labelled is None:
+            return replace(self, scans=scans, labelled=self.labelled or other.labelled)
+        return replace(
+            self, scans=scans, labelled=tuple(dict.fromkeys(self.labelled + other.labelled))
+        )
+
 
 @dataclass(frozen=True)
 class DataRecord:
@@ -83,6 +92,15 @@ class DataRecord:
 
     def __add__(self, other: "DataRecord") -> "DataRecord":
         return DataRecord(self.seen + other.seen, self.unknown + other.unknown)
+
+    def joined(self, earlier: "DataRecord") -> "DataRecord":
+        """The record of a run that goes on: what either had seen, so that nothing is forgotten."""
+        stages: dict[tuple[str, str], Seen] = {}
+        for stage in self.seen + earlier.seen:
+            key = (stage.through, stage.source)
+            stages[key] = stages[key].joined(stage) if key in stages else stage
+        unknown = tuple(dict.fromkeys(self.unknown + earlier.unknown))
+        return DataRecord(tuple(stages.values()), unknown)
 
     def write(self, folder: Path) -> None:
         """Writes ``data.json``, whole or not at all."""
@@ -142,7 +160,9 @@ def scan_identities(dataset: Any) -> list[str]:
     return [scan_identity(name, folder) for name, folder in folders.items()]
 
 
-def record_of(config: RunConfig, dataset: Any, labelled: Sequence[str] = ()) -> DataRecord:
+def record_of(
+    config: RunConfig, dataset: Any, labelled: Sequence[str] = (), start: Path | None = None
+) -> DataRecord:
     """What the weights of a run will have seen: its own training data, that of the weights it
     starts from, and that of every network its config names, such as a teacher trained on scans.
 
@@ -150,6 +170,8 @@ def record_of(config: RunConfig, dataset: Any, labelled: Sequence[str] = ()) -> 
         config: of the run.
         dataset: its training samples.
         labelled: identities of the scans whose labels it learns from.
+        start: the checkpoint that it goes on from, whose run's record is kept: first weights are
+            not looked at again.
 
     Raises:
         ValueError: a damaged ``data.json`` on the way.
@@ -157,22 +179,29 @@ def record_of(config: RunConfig, dataset: Any, labelled: Sequence[str] = ()) -> 
     source = str(getattr(getattr(config.data, "source", None), "name", ""))
     own = Seen(TRAINING, source, tuple(scan_identities(dataset)), tuple(labelled))
     record = DataRecord((own,))
-    if config.init:
+    earlier = read_record(start.parent.parent) if start is not None else None
+    if config.init and earlier is None:
         record += _record_at(config.init, "init", needed=True)
     for section in ("teacher", "student", "method", "task"):
         for text in _texts_in(getattr(config, section)):
             record += _record_at(text, section, needed=False)
-    return record
+    return record if earlier is None else record.joined(earlier)
 
 
 def _record_at(path: str, through: str, needed: bool) -> DataRecord:
     """The record of weights at a path: of a folder, or beside a file of weights or above it."""
     place = Path(path).expanduser()
-    for folder in (place, place.parent, place.parent.parent) if place.is_file() else (place,):
-        found = read_record(folder)
-        if found is not None:
-            return found.handed_on(through)
+    found = _find_record(place)
+    if found is not None:
+        return found.handed_on(through)
     return DataRecord(unknown=(f"{through} {place.name}",) if needed else ())
+
+
+def _find_record(place: Path) -> DataRecord | None:
+    """The record in a folder, or beside a file of weights or above it."""
+    folders = (place,) if place.is_dir() else (place.parent, place.parent.parent)
+    records = (read_record(folder) for folder in folders if place.exists())
+    return next((record for record in records if record is not None), None)
 
 
 def _texts_in(value: Any) -> Iterator[str]:
@@ -201,9 +230,9 @@ def beyond_note(number: int) -> str:
 
 
 def hand_on(source: Path, folder: Path) -> None:
-    """Copies the record of a run, if it has one, into the folder its weights are exported to."""
-    run = source if source.is_dir() else source.parent.parent
-    record = read_record(run)
+    """Copies the record of a run or file of weights, if it has one, into the folder its weights are
+    exported to."""
+    record = _find_record(source)
     if record is not None:
         record.write(folder)
     else:

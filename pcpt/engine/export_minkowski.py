@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from pcpt.choices import check_choice
+from pcpt.engine.data_record import hand_on
 from pcpt.engine.export import export_student
 from pcpt.engine.init_source import read_weights_file
 from pcpt.students.kernel_order import KERNEL_ORDERS
@@ -101,6 +102,7 @@ def export_source(
         "color range": str(options.color_range),
     }
     model.save_pretrained(folder, details=details)
+    hand_on(path, folder)
     notes = [_describe(config), *converted.notes, _of_colors(options.color_range)]
     if found.others:
         first = ", ".join(found.others[:6])

@@ -3,6 +3,7 @@
 import logging
 import platform
 import subprocess
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,18 @@ def open_folder(config: RunConfig, start: Path | None) -> Path:
     step = load_checkpoint(start)["step"] if start else 0
     for path in list_checkpoints(folder):
         if step_of(path) > step:
-            path.rename(path.with_name(path.name + ".abandoned"))
-            _log.warning("renamed %s to *.abandoned: the run goes on from step %d", path, step)
+            aside = _aside(path)
+            path.rename(aside)
+            _log.warning("renamed %s to %s: the run goes on from step %d", path, aside.name, step)
     (folder / "config.yaml").write_text(to_yaml(config))
     write_json(folder / "environment.json", environment())
     return folder
+
+
+def _aside(path: Path) -> Path:
+    """A name beside a checkpoint that no earlier attempt has taken."""
+    names = (f"{path.name}.abandoned{'' if n == 1 else f'.{n}'}" for n in count(1))
+    return next(aside for aside in map(path.with_name, names) if not aside.exists())
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from pcpt.data.write_json import write_json
 from pcpt.engine.init_source import STUDENT, Source, read_source
 
+INIT_FILE = "init.json"
 LOADED = "loaded"
 RESHAPED = "shape differs"
 MISSING = "missing in source"
@@ -121,7 +123,14 @@ class InitReport:
         content["counts"] = self.counts
         content["tensors"] = {status: self._names(status) for status in _STATUSES}
         content["reasons"] = {row.name: row.why for row in self.rows if row.status == RESHAPED}
-        write_json(folder / "init.json", content)
+        write_json(folder / INIT_FILE, content)
+
+
+def take_over_report(checkpoint: Path, folder: Path) -> None:
+    """Where the first weights of a run came from, that another run folder goes on from."""
+    report = checkpoint.parent.parent / INIT_FILE
+    if report.is_file() and report.resolve().parent != folder.resolve():
+        shutil.copyfile(report, folder / INIT_FILE)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from pcpt.data.limited import LimitConfig, labelled_hash
 from pcpt.data.scan_identity import find_overlap, identities_hash
 from pcpt.engine.data_record import DataRecord, beyond_note, read_record
 from pcpt.engine.folder import environment
+from pcpt.engine.init import INIT_FILE
 from pcpt.tasks.frozen_shapes import FrozenShapesConfig
 
 # How serious a verdict on leaks is; the worst one counts.
@@ -86,7 +87,7 @@ def _labelled_hash(config: RunConfig, names: Sequence[str]) -> str:
 
 def _init(folder: Path) -> dict[str, Any] | None:
     """Where the first weights came from, as ``init.json`` tells; None for random ones."""
-    path = folder / "init.json"
+    path = folder / INIT_FILE
     if not path.is_file():
         return None
     content = path.read_bytes()

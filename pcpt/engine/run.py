@@ -13,7 +13,7 @@ from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
 from pcpt.engine.data_record import beyond_note, record_of
 from pcpt.engine.distributed import World, connect, pick_device
 from pcpt.engine.folder import find_checkpoint, open_folder
-from pcpt.engine.init import initialise
+from pcpt.engine.init import INIT_FILE, initialise, take_over_report
 from pcpt.engine.labelled import labelled_scans, uses_labels
 from pcpt.engine.repeatable import draw_from
 from pcpt.engine.trainer import Finished, Trainer
@@ -94,13 +94,17 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     if world.rank == 0:
         open_folder(config, start)
         labelled = labelled_scans(config, trainer.dataset)
-        record = record_of(config, trainer.dataset, labelled)
+        record = record_of(config, trainer.dataset, labelled, start)
         record.write(Path(config.run))
         if uses_labels(config) and (note := beyond_note(len(record.labelled_beyond()))):
             _log.info("%s", note)
         if report is not None:
             _log.info("%s", report.table())
             report.write(Path(config.run))
+        elif start is None:
+            (Path(config.run) / INIT_FILE).unlink(missing_ok=True)  # of a start that went nowhere
+        else:
+            take_over_report(start, Path(config.run))
     world.barrier()
     return trainer.fit(start)
 

@@ -1,6 +1,7 @@
 """What weights have seen is handed on from run to run; leaks show in the metrics."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,53 @@ def test_weights_without_a_record_are_unknown(tmp_path: Path) -> None:
     DataRecord((Seen("training", "s", ("x",)),)).write(tmp_path)
     record = record_of(make_config(toy_tree(tmp_path) | {"init": str(weights)}), Rooms("a"))
     assert pretraining(record, "test", ["x"])["overlap"] == "yes"
+
+
+def test_a_run_that_goes_on_forgets_nothing(tmp_path: Path) -> None:
+    first = train_toy(tmp_path / "first", steps=2)
+    record = read_record(first)
+    assert record is not None and [s.through for s in record.seen] == ["training"]
+    second = train_toy(tmp_path / "second", steps=2, init=str(first))
+    (second / "init.json").write_text('{"source": "first", "kind": "run"}')
+    before = read_record(second)
+    assert before is not None and before.seen[1].through == "init: training"
+    shutil.rmtree(first)
+    # without --init, and with it though its folder is gone
+    for steps, init in ((4, ""), (6, str(first))):
+        train_toy(second, steps=steps, resume="auto", init=init)
+        assert read_record(second) == before
+    # in another folder
+    other = train_toy(tmp_path / "other", steps=8, resume=str(second))
+    assert read_record(other) == before
+    assert (other / "init.json").read_text() == (second / "init.json").read_text()
+    # a start over without first weights
+    shutil.rmtree(second / "checkpoints")
+    train_toy(second, steps=2, resume="auto")
+    fresh = read_record(second)
+    assert fresh is not None and [s.through for s in fresh.seen] == ["training"]
+    assert not (second / "init.json").exists()
+
+
+def train_toy(run: Path, steps: int, resume: str | None = None, init: str = "") -> Path:
+    tree = toy_tree(run, train={"steps": steps})
+    train(make_config(tree | {"init": init} if init else tree), resume)
+    return run
+
+
+def test_records_are_joined_stage_by_stage() -> None:
+    now = DataRecord(
+        (Seen("training", "s", ("b", "c"), ("b",)), Seen("teacher: training", "s", ()))
+    )
+    then = DataRecord(
+        (Seen("training", "s", ("a", "b"), ("a",)), Seen("init: training", "t", ("x",), ())), ("u",)
+    )
+    joined = now.joined(then)
+    assert [(s.through, s.scans, s.labelled) for s in joined.seen] == [
+        ("training", ("b", "c", "a"), ("b", "a")),
+        ("teacher: training", (), None),
+        ("init: training", ("x",), ()),
+    ]
+    assert joined.unknown == ("u",)
 
 
 def test_verdicts() -> None:

@@ -81,6 +81,9 @@ def test_resume_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     assert_equal(load_checkpoint(checkpoint_path(run, 6)), state)
     names = sorted(p.name for p in (run / "checkpoints").iterdir())
     assert "step_00000004.pt.abandoned" in names and "step_00000004.pt" in names
+    train(config, str(checkpoint_path(run, 2)))
+    names = sorted(p.name for p in (run / "checkpoints").iterdir())
+    assert {"step_00000004.pt.abandoned", "step_00000004.pt.abandoned.2"} < set(names)
 
 
 def test_auto_falls_back_to_the_newest_whole_checkpoint(
