@@ -122,7 +122,7 @@ def test(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="semantic segmentation: also the mean over rotations, mirror and shifts of the grid",
+        help="semantic segmentation: also the mean over rotations and mirror images",
     )
     parser.add_argument(
         "--export", metavar="FOLDER", help="of a task run: write predictions as ScanNet's benchmark"
@@ -141,7 +141,10 @@ def test(arguments: Sequence[str]) -> int:
             parser.error(f"--{option} goes with a single run")
     if options.best and options.checkpoint:
         parser.error("--best looks among all checkpoints: leave --checkpoint out")
-    if is_task_run(options.runs[0]):
+    of_task = [is_task_run(run) for run in options.runs]
+    if len(set(of_task)) > 1:
+        parser.error("runs of tasks and of methods have different figures: test them apart")
+    if of_task[0]:
         report_task_runs(
             options.runs,
             checkpoint=options.checkpoint,

@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt import registry
-from pcpt.data.frame import BrokenFrame
 from pcpt.data.label_set import LabelSet
 from pcpt.data.labelled_image import LabelledImage, LabelledImageSource
 from pcpt.data.movable import Movable
 from pcpt.data.order import EpochOrder, generator_for
-from pcpt.data.skips import SkipLog
+from pcpt.data.skips import SkipLog, load_or_next
 from pcpt.data.splits import check_splits, split_source
 from pcpt.data.transforms import resize_image, uniform
 
@@ -173,15 +172,8 @@ class LabelledImages(Dataset[ImageBatch]):
                 skips.add(scan, reason)
 
     def _load(self, index: int, skipped: list[tuple[str, str]]) -> LabelledImage:
-        for place in (*range(index, len(self)), *range(index)):
-            try:
-                return self.images.load(self.names[place])
-            except BrokenFrame as error:
-                skipped.append((self.names[place].rpartition("/")[0], str(error)))
-        raise ValueError(
-            f"none of the {len(self)} images of split {self.split!r} can be used; the first is "
-            f"refused because of {skipped[0][1]}"
-        )
+        what = f"images of split {self.split!r}"
+        return load_or_next(self.names, index, self.images.load, skipped, what)
 
 
 def resize_labels(labels: Tensor, height: int, width: int) -> Tensor:

@@ -120,6 +120,10 @@ class Scene:
                 )
 
 
+class BrokenScene(ValueError):
+    """One of a data set's many images cannot be used as a scene; others may."""
+
+
 class SceneSet(ABC):
     """Labelled scenes of one split, read one at a time.
 
@@ -149,7 +153,8 @@ class SceneSet(ABC):
 
         Raises:
             FileNotFoundError: a file of the scene is not there.
-            ValueError: a file that cannot be used; names it, the place and the remedy.
+            ValueError: a file that cannot be used; names it, the place and the remedy. Sets of
+                thousands of images raise its kind ``BrokenScene``: such a scene is passed over.
         """
 
 

@@ -25,7 +25,7 @@ class SceneBatch(Movable):
         number: (number of scenes,) int64, the global sample numbers.
         names: of the scenes.
         point_number: (N,) int64, each point's place in its scene: crops leave points out.
-        skipped: (scene, reason) of every scene that could not be read.
+        skipped: (scene, reason) of every broken scene that was passed over on the way.
         world_to_scene: (number of scenes, 4, 4) float64, from the frame of the recording's poses to
             that of ``original``.
     """

@@ -15,6 +15,7 @@ from pcpt.data.order import EpochOrder, generator_for
 from pcpt.data.scene import Scene, SceneSet
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_transforms import SceneAugmentConfig, augment_scene, keep_points
+from pcpt.data.skips import load_or_next
 from pcpt.data.splits import check_splits, split_source
 from pcpt.data.transforms import rotation_to_z
 
@@ -68,8 +69,9 @@ def open_split(config: SceneDataConfig, split: str) -> SceneSet:
 class LabelledScenes(Dataset[SceneBatch]):
     """Samples by global number: number n is scene ``permutation[n % len]`` of epoch ``n // len``.
 
-    A sample depends on the seed and its number alone. With ``training=False`` scenes come whole,
-    unchanged and in the order of the split's list, with all their labels.
+    A sample depends on the seed and its number alone. A scene that its source calls broken is
+    replaced by the next one and named in the sample's ``skipped``. With ``training=False`` scenes
+    come whole, unchanged and in the order of the split's list, with all their labels.
 
     Args:
         config: see ``SceneDataConfig``.
@@ -82,7 +84,8 @@ class LabelledScenes(Dataset[SceneBatch]):
         label_set: the classes.
 
     Raises:
-        ValueError: no scenes in the split, see also ``open_split`` and ``limit_scenes``.
+        ValueError: no scenes in the split, see also ``open_split`` and ``limit_scenes``;
+            ``__getitem__`` for a scene that cannot be used, or when all are broken.
     """
 
     def __init__(
@@ -127,12 +130,15 @@ class LabelledScenes(Dataset[SceneBatch]):
         return scene
 
     def __getitem__(self, number: int) -> SceneBatch:
-        sample = to_sample(self.load(self.name_of(number)), number)
-        if not self.training:
-            return sample
-        generator = generator_for(self.seed, number)
-        sample = crop(sample, self.config.crop_points, generator)
-        return augment_scene(sample, self.config.augment, generator)
+        skipped: list[tuple[str, str]] = []
+        place, what = self._order.place(number), f"scenes of split {self.split!r}"
+        sample = to_sample(load_or_next(self.names, place, self.load, skipped, what), number)
+        if self.training:
+            generator = generator_for(self.seed, number)
+            sample = crop(sample, self.config.crop_points, generator)
+            sample = augment_scene(sample, self.config.augment, generator)
+        sample.skipped = skipped
+        return sample
 
 
 def to_sample(scene: Scene, number: int = 0) -> SceneBatch:

@@ -3,10 +3,14 @@ nothing else is an error."""
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pcpt.data.frame import BrokenFrame, Frame, Scan
+from pcpt.data.scene import BrokenScene
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class SkipLog:
@@ -53,6 +57,36 @@ class SkipLog:
         by_scan = Counter(scan for scan, _ in self._seen).most_common()
         parts = ", ".join(f"{count} in {scan}" for scan, count in by_scan)
         return f"skipped {self.count} broken frame{'s' if self.count > 1 else ''}: {parts}"
+
+
+def load_or_next(
+    names: Sequence[str],
+    index: int,
+    load: Callable[[str], T],
+    skipped: list[tuple[str, str]],
+    what: str,
+) -> T:
+    """What a name loads, or the first one after it that is not broken.
+
+    Args:
+        names: of frames, as ``SCAN/FRAME``, or of scenes.
+        index: of the name.
+        load: raises ``BrokenFrame`` or ``BrokenScene`` for what cannot be used though others may.
+        skipped: takes (scan, reason) of what was passed over.
+        what: the names are, for the message.
+
+    Raises:
+        ValueError: all of them are broken.
+    """
+    for place in (*range(index, len(names)), *range(index)):
+        try:
+            return load(names[place])
+        except (BrokenFrame, BrokenScene) as error:
+            skipped.append((names[place].rpartition("/")[0] or names[place], str(error)))
+    raise ValueError(
+        f"none of the {len(names)} {what} can be used; the first is refused because of "
+        f"{skipped[0][1]}"
+    )
 
 
 def first_valid(scan: Scan, skips: SkipLog | None = None) -> Frame:

@@ -18,6 +18,7 @@ from pcpt.engine.data_record import scan_identities
 from pcpt.engine.labelled import labelled_names
 from pcpt.engine.provenance import provenance, warnings
 from pcpt.engine.run import Parts, build, load_run, prepare
+from pcpt.engine.whole_samples import whole_samples
 from pcpt.methods.base import Method
 from pcpt.methods.shapes import ShapeMethod
 
@@ -35,15 +36,7 @@ def held_out_batches(
         if isinstance(method, ShapeMethod)
         else method.make_dataset(config.data, split, config.seed)
     )
-    device = next(method.parameters()).device
-    seen: set[str] = set()
-    for number in range(len(dataset)):
-        batch = method.collate([dataset[number]])
-        for scan, reason in batch.skipped:
-            skips.add(scan, reason)
-        if batch.names[0] not in seen:  # a broken frame is replaced by one that comes again
-            seen.add(batch.names[0])
-            yield batch.to(device)
+    yield from whole_samples(dataset, method, next(method.parameters()).device, skips)
 
 
 def untrained(config: RunConfig, device: torch.device) -> Parts:

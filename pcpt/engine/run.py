@@ -1,7 +1,7 @@
 """From a config to a trained run: builds the parts by name and hands them to the trainer."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -83,7 +83,8 @@ def train(config: RunConfig, resume: str | None = None) -> Finished:
 
 def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     start = find_checkpoint(config, resume)
-    trainer = _trainer(config, build(config, world.device), world)
+    parts = build(config if start is None else _restored(config), world.device)
+    trainer = _trainer(config, parts, world)
     trainer.check_data()
     report = (
         initialise(trainer.method, config.init, config.init_kernel_order)
@@ -163,11 +164,19 @@ def load_run(
     if found is None:
         raise FileNotFoundError(f"{folder}/checkpoints holds no checkpoint; train the run first")
     state = load_checkpoint(found)
-    parts = build(config, pick_device(device))
+    parts = build(_restored(config), pick_device(device))
     prepare(config, parts, pick_device(device))
     restore_module(parts.method, state["method"], found)
     parts.method.eval()
     return config, parts
+
+
+def _restored(config: RunConfig) -> RunConfig:
+    """The config of a run whose checkpoint holds all weights: the file or package that an image
+    network began with may be gone."""
+    if not hasattr(config.task, "weights"):
+        return config
+    return replace(config, task=replace(config.task, weights="random"))
 
 
 def prepare(config: RunConfig, parts: Parts, device: torch.device) -> None:

@@ -35,6 +35,17 @@ class Selection:
         }
 
 
+def check_selects(task: Any) -> str:
+    """The figure that checkpoints of a task are compared by; raises ``ValueError`` if it has
+    none."""
+    figure = getattr(task, "selected_by", "")
+    if not figure:
+        raise ValueError(
+            f"--best: {type(task).__name__} has no figure to choose a checkpoint by; leave it out"
+        )
+    return str(figure)
+
+
 def select_checkpoint(
     task: Any, folder: Path, batches: Callable[[str], Iterable[Any]]
 ) -> Selection:
@@ -49,11 +60,7 @@ def select_checkpoint(
         ValueError: a task that says no figure to select by, or a damaged checkpoint.
         FileNotFoundError: no checkpoints.
     """
-    figure = getattr(task, "selected_by", "")
-    if not figure:
-        raise ValueError(
-            f"--best: {type(task).__name__} has no figure to choose a checkpoint by; leave it out"
-        )
+    figure = check_selects(task)
     values: dict[Path, float] = {}
     for path in list_checkpoints(folder):
         restore_module(task, load_checkpoint(path)["method"], path)

@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from pcpt.config import load_config
+from pcpt.data.files import scan_names
+from pcpt.data.skips import SkipLog
 from pcpt.data.write_json import write_json
 from pcpt.engine.checkpoint import load_checkpoint, restore_module
 from pcpt.engine.data_record import scan_identities
 from pcpt.engine.labelled import labelled_names
 from pcpt.engine.provenance import provenance, warnings
 from pcpt.engine.run import load_run
-from pcpt.engine.selection import select_checkpoint
+from pcpt.engine.selection import check_selects, select_checkpoint
+from pcpt.engine.whole_samples import whole_samples
 from pcpt.metrics.segmentation import segmentation_figures
 from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
 
@@ -52,7 +55,8 @@ def evaluate_task(
 
     Returns:
         What ``metrics.json`` holds: ``figures``, ``protocol``, and what ``provenance`` says they
-        come with; with views ``tta_protocol`` too, with ``best`` ``selection``.
+        come with; with views ``tta_protocol`` too, with ``best`` ``selection``, and ``skipped``
+        where scenes or images were broken.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
@@ -63,14 +67,19 @@ def evaluate_task(
     task: Any = parts.method
     device = next(task.parameters()).device
     scenes = task.evaluation_set(config.data, split)
+    skips = SkipLog()
 
     def batches(of: str = split) -> Iterator[Any]:
         samples = scenes if of == split else task.evaluation_set(config.data, of)
-        for number in range(len(samples)):
-            yield task.collate([samples[number]]).to(device)
+        return whole_samples(samples, task, device, skips)
 
+    # what cannot be done is said before hours are spent
     if views is not None:
         check_averages(task)
+    if best:
+        check_selects(task)
+    if export is not None:
+        _export(task, batches(), views, Path(export))
     labelled = labelled_names(config)
     record: dict[str, Any] = {
         "figures": dict(task.evaluate(batches())),
@@ -81,19 +90,26 @@ def evaluate_task(
         record["tta_protocol"] = views.protocol
         averaged = evaluate_averaged(task, batches(), views)
         record["figures"] |= {f"tta/{name}": value for name, value in averaged.items()}
-    if export is not None:
-        for batch in batches():
-            if views is None:
-                task.export(batch, Path(export))
-            else:
-                export_averaged(task, batch, views, Path(export))
     if best:
         selection = select_checkpoint(task, Path(folder), batches)
         record["selection"] = selection.record()
         restore_module(task, load_checkpoint(selection.path)["method"], selection.path)
         record["figures"] |= {f"best/{k}": v for k, v in task.evaluate(batches()).items()}
+    if skips.count:
+        record["skipped"] = skips.reasons
+        print(skips.summary())
     write_json(Path(folder) / "metrics.json", record)
     return record
+
+
+def _export(task: Any, batches: Iterator[Any], views: Views | None, folder: Path) -> None:
+    if not hasattr(task, "export"):
+        raise ValueError(f"{type(task).__name__} has no benchmark format to export to {folder}")
+    for batch in batches:
+        if views is None:
+            task.export(batch, folder)
+        else:
+            export_averaged(task, batch, views, folder)
 
 
 def report_task_runs(
@@ -112,22 +128,28 @@ def report_task_runs(
         pool: file for the figures over the points of all runs' splits together, as k-fold
             protocols have it: see ``pooled``. They are printed too.
     """
+    folders = list({Path(folder).resolve(): folder for folder in folders}.values())
     records = {
         str(folder): evaluate_task(
             folder, checkpoint=checkpoint, split=split, views=views, export=export, best=best
         )
         for folder in folders
     }
-    columns = {Path(name).resolve().name: r["figures"] for name, r in records.items()}
+    columns = dict(zip(_titles(folders), [record["figures"] for record in records.values()]))
     if pool is not None:
         columns["pooled"] = pooled([record["figures"] for record in records.values()])
-        runs = [Path(name).resolve().name for name in records]
+        runs = _titles(folders)
         write_json(Path(pool), {"runs": runs, "split": split, "figures": columns["pooled"]})
     _print(columns, split)
     for name, record in records.items():
         for text in warnings(record["pretraining"]):
             Console().print(f"{name}: {text}")
     return records
+
+
+def _titles(folders: Sequence[str | Path]) -> list[str]:
+    """Names of the runs; where two folders have the same, the shortest ends that differ."""
+    return scan_names([Path(folder) for folder in folders])
 
 
 def pooled(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

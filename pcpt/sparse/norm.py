@@ -66,9 +66,11 @@ class BatchNorm(nn.BatchNorm1d):
         return out.to(features.dtype)
 
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
-        for running, new in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
-            running.lerp_(new.to(running), self.momentum)
         self.num_batches_tracked.add_(1)
+        # as in torch, no momentum is the mean over all batches
+        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        for running, new in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
+            running.lerp_(new.to(running), share)
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -99,7 +99,6 @@ def test_release_of_25k_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda path: path.unlink(), "0.png does not exist"),
         (
             lambda path: write_png(path, np.ones((8, 8), np.uint16)),
             "is 8x8, its camera is for 32x24",
@@ -124,6 +123,20 @@ def test_one_broken_label_image_is_skipped(tmp_path: Path, change, match: str) -
     skips = SkipLog()
     dataset.check(skips)
     assert skips.count == 1
+
+
+def test_frames_without_a_label_image_are_left_out(tmp_path: Path) -> None:
+    folder = write_labelled_scan(tmp_path, "scene0000_00")
+    frames = len(list((folder / "color").iterdir()))
+    (folder / "label-filt" / "0.png").unlink()
+    images = ScanNetImages(Config(roots=[str(tmp_path)])).open()
+    assert "scene0000_00/0" not in images.names and len(images.names) == frames - 1
+    for path in (folder / "label-filt").iterdir():
+        path.unlink()
+    with pytest.raises(
+        ValueError, match=r"no label image of any of the \d+ frames of scene0000_00"
+    ):
+        ScanNetImages(Config(roots=[str(tmp_path)])).open()
 
 
 def test_wrong_labels_stop_the_run(tmp_path: Path) -> None:

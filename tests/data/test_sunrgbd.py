@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -11,9 +12,13 @@ import torch
 
 from pcpt import registry
 from pcpt.data.frame import BrokenFrame
-from pcpt.data.scene import SceneSet
+from pcpt.data.scene import BrokenScene, SceneSet
+from pcpt.data.scene_batch import collate_scenes
+from pcpt.data.scene_dataset import LabelledScenes, SceneDataConfig
+from pcpt.data.skips import SkipLog
 from pcpt.data.sources.sunrgbd import SUNRGBD, SUNRGBDScenes, rotate_bits
 from pcpt.data.sunrgbd_boxes import read_boxes
+from pcpt.engine.whole_samples import whole_samples
 from tests.data.foreign_scans import sunrgbd_object, write_sunrgbd
 from tests.data.test_posed_sources import open_scans
 from tests.data.tiny_scans import HEIGHT, INTRINSICS, WIDTH
@@ -124,10 +129,11 @@ def test_held_out_list(tmp_path: Path) -> None:
     scans = open_scans("sunrgbd", root, held_out=str(listed))
     assert [bool(scan.held_out) for scan in scans] == [True, False]
     test = scenes(root, "test", held_out=str(listed))
-    assert list(test.names) == ["NYU0001"] and test.load("NYU0001").split == "test"
-    assert list(scenes(root, "train", held_out=str(listed)).names) == ["000002"]
+    assert list(test.names) == ["kv1_NYUdata_NYU0001"]
+    assert test.load("kv1_NYUdata_NYU0001").split == "test"
+    assert list(scenes(root, "train", held_out=str(listed)).names) == ["kv2_kinect2data_000002"]
     assert len(scenes(root, held_out=str(listed))) == 2
-    assert [scan.name for scan in open_scans("sunrgbd", root, every=2)] == ["NYU0001"]
+    assert [scan.name for scan in open_scans("sunrgbd", root, every=2)] == ["kv1_NYUdata_NYU0001"]
     with pytest.raises(ValueError, match="split 'test' is empty"):
         scenes(root, "test")
     with pytest.raises(ValueError, match=r"split.*val"):
@@ -137,6 +143,40 @@ def test_held_out_list(tmp_path: Path) -> None:
         open_scans("sunrgbd", root, held_out=str(listed))
     with pytest.raises(FileNotFoundError, match="held_out is"):
         open_scans("sunrgbd", root, held_out=str(tmp_path / "none.txt"))
+
+
+def test_an_image_has_one_name_whatever_is_opened(tmp_path: Path) -> None:
+    """Or a leak between a part of the data set and the whole would not be seen."""
+    for name in ("kv1/NYUdata/NYU0001", "kv1/b3do/NYU0001", "kv2/align/a"):
+        write_sunrgbd(tmp_path / "SUNRGBD" / name)
+    whole = {scan.name for scan in open_scans("sunrgbd", tmp_path / "SUNRGBD")}
+    part = {scan.name for scan in open_scans("sunrgbd", tmp_path / "SUNRGBD" / "kv2")}
+    assert part == {"kv2_align_a"} and part < whole
+    assert list(scenes(tmp_path / "SUNRGBD" / "kv1" / "NYUdata").names) == ["kv1_NYUdata_NYU0001"]
+
+
+def test_a_broken_image_among_many_is_passed_over(tmp_path: Path) -> None:
+    for name in "abc":
+        write_sunrgbd(tmp_path / name)
+    (tmp_path / "b" / "image" / "0000103.jpg").write_bytes(b"x")
+    with pytest.raises(BrokenScene, match=r"sunrgbd scene b: .*not a readable"):
+        scenes(tmp_path).load("b")
+    source = registry.get("datasets", "sunrgbd_scenes").Config(roots=[str(tmp_path)])
+    config = SceneDataConfig(source=source, splits={"train": {}, "val": {}}, crop_points=100)
+    dataset = LabelledScenes(config, "val", 0)
+    samples = [dataset[number] for number in range(3)]
+    assert [s.names[0] for s in samples] == ["a", "c", "c"]
+    assert [len(s.skipped) for s in samples] == [0, 1, 0] and samples[1].skipped[0][0] == "b"
+    skips = SkipLog()
+    owner = SimpleNamespace(collate=collate_scenes)
+    found = whole_samples(dataset, owner, torch.device("cpu"), skips)
+    assert [batch.names[0] for batch in found] == ["a", "c"] and skips.count == 1
+    training = LabelledScenes(config, "train", 0)
+    assert {training[n].names[0] for n in range(6)} == {"a", "c"}
+    for name in "ac":
+        (tmp_path / name / "image" / "0000103.jpg").write_bytes(b"x")
+    with pytest.raises(ValueError, match="none of the 3 scenes of split 'val' can be used"):
+        LabelledScenes(config, "val", 0)[0]
 
 
 BAD_OBJECTS = [

@@ -1,6 +1,7 @@
 """Tasks on single shapes through the commands: trained, scored, selected, drawn, leaks told."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from pcpt import cli
 from pcpt.engine.checkpoint import checkpoint_path
 from pcpt.engine.task_evaluation import evaluate_task
+from pcpt.tasks.linear_svm import LinearSvm
 from pcpt.viz import shapes
 from tests.tasks import tiny_shapes  # noqa: F401  # registers its student and source
 
@@ -76,11 +78,30 @@ def test_the_best_checkpoint_on_val_stands_beside_the_last(
     assert last["probe"] == "full" and last["labelled"]["scenes"] == 21
 
 
-def test_what_cannot_be_selected(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_selected(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(self: Any, batches: Any) -> None:
+        raise AssertionError("hours are spent")
+
+    monkeypatch.setattr(LinearSvm, "evaluate", too_early)
+    assert cli.main(["test", str(runs["linear_svm"]), "--export", "out"]) == 2
+    assert "LinearSvm has no benchmark format" in capsys.readouterr().err
     assert cli.main(["test", str(runs["linear_svm"]), "--best"]) == 2
     assert "LinearSvm has no figure to choose a checkpoint by" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["test", str(runs["linear_svm"]), "--best", "--checkpoint", "x"])
+
+
+def test_runs_in_folders_of_one_name_have_a_column_each(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in "ab":
+        shutil.copytree(runs["few_shot"], tmp_path / seed / "run")
+    folders = [str(tmp_path / seed / "run") for seed in "aba"]
+    assert cli.main(["test", *folders, "--split", "test"]) == 0
+    head = capsys.readouterr().out
+    assert "a_run" in head and "b_run" in head
 
 
 def test_weights_of_a_run_and_what_they_had_seen(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -84,3 +84,19 @@ def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
         for name in ("mean", "var"):
             assert torch.equal(first[name], second[name])
             assert torch.allclose(first[name], joined[name], rtol=0, atol=1e-12), (split, name)
+
+
+def test_no_momentum_is_the_mean_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``measuring_norms`` asks for, on several ranks too."""
+    synchronised, plain = BatchNorm(5, sync=True), BatchNorm(5)
+    synchronised.momentum = plain.momentum = None
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda value: None)  # the other rank has no rows
+    for seed in range(3):
+        features = torch.randn(9, 5, generator=torch.Generator().manual_seed(seed)) + seed
+        synchronised.normalize(features)
+        plain.normalize(features)
+    assert torch.allclose(synchronised.running_mean, plain.running_mean, atol=1e-6)
+    assert torch.allclose(synchronised.running_var, plain.running_var, atol=1e-6)
+    assert float(plain.running_mean.mean()) == pytest.approx(1, abs=0.3)

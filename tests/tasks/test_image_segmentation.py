@@ -1,9 +1,11 @@
 """A 2D teacher from label images, through the commands: train, test, export, load."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from pcpt.data.image_dataset import ImageBatch
 from pcpt.engine.export import export_student
 from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.task_evaluation import evaluate_task
+from pcpt.students.image_pyramid import ImagePyramid
 from pcpt.teachers.segmenter import Segmenter
 from tests.data.labelled_images import HEIGHT, WIDTH, write_labelled_scan, write_png
 
@@ -45,6 +48,39 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_labelled_scan(root / "scans", "scene0000_00", frames=4)
     assert train(make_config(tree(root))).step == 60
     return root
+
+
+def test_what_is_broken_is_told_and_counts_once(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_labelled_scan(tmp_path / "scans", "scene0000_00", frames=4)
+    write_png(tmp_path / "scans" / "scene0000_00" / "label-filt" / "1.png", np.ones((8, 8)))
+    config = tree(tmp_path, train={"steps": 1})
+    config["data"]["splits"] = {"train": {}, "val": {}}
+    train(make_config(config))
+    record = evaluate_task(tmp_path / "run")
+    assert record["figures"]["num_images"] == 3 and record["split_scans"] == 1
+    assert len(record["skipped"]) == 1 and "is 8x8" in record["skipped"][0]
+    assert "skipped 1 broken frame: 1 in scene0000_00" in capsys.readouterr().out
+    assert "skipped" not in evaluate_task(trained / "run")
+
+
+def test_scores_without_the_weights_that_it_began_with(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    before = evaluate_task(run)["figures"]["pixels/confusion"]
+
+    def gone(self: Any, weights: str) -> None:
+        raise FileNotFoundError(weights)
+
+    monkeypatch.setattr(ImagePyramid, "load_trunk", gone)
+    assert evaluate_task(run)["figures"]["pixels/confusion"] == before
+    config = tree(trained, train={"steps": 61}) | {"run": str(run)}
+    assert train(make_config(config), "auto").step == 61
+    with pytest.raises(FileNotFoundError):
+        train(make_config(tree(trained) | {"run": str(tmp_path / "other")}))
 
 
 def test_learns_a_tiny_set(trained: Path) -> None:

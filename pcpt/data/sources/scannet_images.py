@@ -151,12 +151,24 @@ class ScanNetImageSet(LabelledImageSet):
         self.names: Sequence[str] = [
             f"{scan}/{frame}"
             for scan, path in scans.items()
-            for frame in every_nth(self._frames(scan, path), config.every)
+            for frame in every_nth(self._labelled(scan, path), config.every)
         ]
         self._known = frozenset(self.names)
 
     def scan_folders(self) -> dict[str, Path | None]:
         return dict(self._scans)
+
+    def _labelled(self, scan: str, folder: Path) -> list[str]:
+        """The frames that have a label image: often every tenth alone is exported."""
+        frames = self._frames(scan, folder)
+        labelled = {path.stem for path in (folder / self._folder).glob("*.png")}
+        found = [frame for frame in frames if frame in labelled]
+        if not found:
+            raise ValueError(
+                f"scannet_images: {folder / self._folder} holds no label image of any of the "
+                f"{len(frames)} frames of {scan}, such as {frames[0] if frames else 0}.png"
+            )
+        return found
 
     def _frames(self, scan: str, folder: Path) -> list[str]:
         """Colour images of a scan: of ``color/`` where there is one, else of its .sens file."""

@@ -14,7 +14,7 @@ from pcpt.data.files import expand_roots, pinhole, read_intrinsics, read_numbers
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.images import common_size, read_color, read_depth
 from pcpt.data.poses import rigid
-from pcpt.data.scene import Scene, SceneSet
+from pcpt.data.scene import BrokenScene, Scene, SceneSet
 from pcpt.data.sunrgbd_boxes import LABELS, read_boxes
 from pcpt.geometry.camera import Camera
 from pcpt.registry import register
@@ -147,9 +147,18 @@ def _images(config: SUNRGBD.Config) -> "list[SUNRGBDImage]":
     held_out = _held_out(config.held_out, list(folders))
     images = [
         SUNRGBDImage(name, folder, config, held_out=folder in held_out)
-        for folder, name in zip(folders, scan_names(list(folders)))
+        for folder, name in zip(folders, _names(list(folders)))
     ]
     return images[:: config.every]
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """Of the images: their paths below ``SUNRGBD``, so that the same image has the same name
+    whatever part of the data set is opened; elsewhere the shortest ends that tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    if not all("SUNRGBD" in path for path in parts):
+        return scan_names(folders)
+    return ["_".join(path[path.index("SUNRGBD") + 1 :]) for path in parts]
 
 
 def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
@@ -261,7 +270,8 @@ class SUNRGBDSceneSet(SceneSet):
         """Reads one image and its boxes.
 
         Raises:
-            ValueError: unknown name; a file of the image or its annotation that cannot be used.
+            BrokenScene: an image or depth image that is missing or damaged.
+            ValueError: unknown name; an annotation that cannot be used.
         """
         if name not in self._images:
             raise ValueError(f"sunrgbd has no scene {name!r}; names lists them")
@@ -269,7 +279,7 @@ class SUNRGBDSceneSet(SceneSet):
         try:
             frame = image.load(image.names[0])
         except BrokenFrame as error:
-            raise ValueError(f"sunrgbd scene {name}: {error}") from error
+            raise BrokenScene(f"sunrgbd scene {name}: {error}") from error
         points, pixel_index = frame.depth_camera.unproject(frame.depth)
         unlabelled = torch.full((len(points),), -1, dtype=torch.int64)
         return Scene(
