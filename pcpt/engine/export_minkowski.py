@@ -102,7 +102,7 @@ def export_source(
         "color range": str(options.color_range),
     }
     model.save_pretrained(folder, details=details)
-    hand_on(path, folder)
+    hand_on(path, Path(folder))
     notes = [_describe(config), *converted.notes, _of_colors(options.color_range)]
     if found.others:
         first = ", ".join(found.others[:6])

@@ -1,12 +1,14 @@
 """Networks trained with MinkowskiEngine as folders that anyone can load."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from pcpt import cli
+from pcpt.engine.data_record import DataRecord, Seen, read_record
 from pcpt.engine.export_minkowski import MinkowskiOptions, export_source
 from pcpt.sparse import SparseTensor
 from pcpt.students import SparseUNet
@@ -63,6 +65,22 @@ def test_the_order_is_told(tmp_path, order):
     model = SparseUNet.from_pretrained(tmp_path / "out")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, own[name]) or name.endswith("num_batches_tracked")
+
+
+def test_the_record_of_other_weights_does_not_stay(checkpoint, tmp_path):
+    options = MinkowskiOptions(kernel_order="cube")
+    out = tmp_path / "out"
+    out.mkdir()
+    DataRecord((Seen("training", "s", ("x",)),)).write(out)
+    alone = tmp_path / "weights" / checkpoint.name
+    alone.parent.mkdir()
+    shutil.copy(checkpoint, alone)
+    export_source(alone, out, options)
+    assert read_record(out) is None
+    own = DataRecord((Seen("training", "s", ("y",)),))
+    own.write(alone.parent)  # somebody recorded what they had seen
+    export_source(alone, out, options)
+    assert read_record(out) == own
 
 
 def test_command(checkpoint, tmp_path, capsys):
