@@ -38,6 +38,8 @@ class PartlyLabelled(Dataset[ShapeBatch]):
         # another seed: where both streams have the same shapes, not in the same order
         self.every = Shapes(replace(config, limit=1.0), "train", seed + 2**32)
         self.share = Fraction(unlabelled).limit_denominator(1000)
+        if self.share in (0, 1):  # neither stream may vanish by rounding
+            self.share = Fraction(unlabelled)
         self.names, self.classes = self.every.names, self.every.classes
 
     def __len__(self) -> int:

@@ -74,7 +74,7 @@ class Stepper:
         if self.amp != AMP[amp]:
             _log.warning("train.amp=%s needs CUDA; training on the CPU without it", amp)
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.amp == torch.float16)
-        self.parallel = DistributedDataParallel(method) if world.size > 1 else None
+        self.parallel = _in_parallel(method) if world.size > 1 else None
         self.skipped_steps = 0
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -179,3 +179,10 @@ class Stepper:
                 "lengthen optim.warmup_steps or set train.clip_norm, and pass --resume auto"
             )
         _log.warning("%s; skipped (%d of %d)", message, self.skipped_steps, MAX_SKIPPED_STEPS)
+
+
+def _in_parallel(method: Method) -> DistributedDataParallel:
+    """The method with gradients averaged over processes."""
+    # looking for parameters without a gradient walks the whole graph in every step
+    unused = any(getattr(module, "leaves_unused", False) for module in method.modules())
+    return DistributedDataParallel(method, find_unused_parameters=unused)

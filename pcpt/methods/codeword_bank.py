@@ -20,6 +20,7 @@ from pcpt.data.shape_views import ShapeViews, ViewedDataConfig, whole_shape
 from pcpt.data.splits import SPLITS
 
 PICTURES_AT_ONCE = 64
+VERSION = 2  # of how the teacher is asked: raised when that changes, so that caches are made anew
 _log = logging.getLogger(__name__)
 
 
@@ -68,25 +69,24 @@ class CodewordBank:
             names: of the shapes.
             teacher: frozen; must be the same in all calls.
         """
-        waiting: dict[str, tuple[str, Tensor]] = {}
-        for name in dict.fromkeys(names):
-            if name in self._codewords:
-                continue
-            surface = self.views.surface(self._shapes(name), name)
-            made_from = self._made_from(surface, teacher) if self.folder else ""
-            found = self._read(name, made_from)
-            if found is None:
-                waiting[name] = (made_from, self.views.pictures(*surface))
-            else:
-                self._codewords[name] = found
-        if waiting:
-            pictures = torch.cat([drawn for _, drawn in waiting.values()])
-            seen = codewords_of(teacher, pictures).half().cpu()
-            seen = seen.view(len(waiting), len(self.views), -1)
-            for (name, (made_from, _)), codewords in zip(waiting.items(), seen, strict=True):
-                self._codewords[name] = codewords.clone()
-                self._write(name, codewords, made_from)
+        for name in names:
+            if name not in self._codewords:
+                self._codewords[name] = self._learn(name, teacher)
         return torch.stack([self._codewords[name].float() for name in names])
+
+    def _learn(self, name: str, teacher: Any) -> Tensor:
+        """(V, D) of one shape, from disk or from the teacher.
+
+        The teacher sees one shape at a time: in the last bits its answer depends on how many
+        pictures it is shown, and a resumed run asks for other shapes together.
+        """
+        surface = self.views.surface(self._shapes(name), name)
+        made_from = self._made_from(surface, teacher) if self.folder else ""
+        codewords = self._read(name, made_from)
+        if codewords is None:
+            codewords = codewords_of(teacher, self.views.pictures(*surface)).half().cpu()
+            self._write(name, codewords, made_from)
+        return codewords
 
     def pictures(self, name: str) -> Tensor:
         """(V, 3, H, W) uint8 pictures of a shape."""
@@ -128,7 +128,7 @@ class CodewordBank:
     def _made_from(self, surface: tuple[Tensor, Tensor | None], teacher: Any) -> str:
         """A hash of all that codewords follow from: weights, cameras, drawing and the shape."""
         if not self._key:
-            self._key = f"{weights_hash(teacher)} {self.views.fingerprint()}"
+            self._key = f"{weights_hash(teacher)} {self.views.fingerprint()} {VERSION}"
         digest = hashlib.sha256(self._key.encode())
         for tensor in surface:
             if tensor is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pcpt.channels import channel_scale
 from pcpt.data.order import generator_for
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.losses import chamfer
@@ -131,6 +132,9 @@ class I2PMAE(ShapeMethod):
         mean and scale of each teacher channel."""
         if self.onlooker is None:
             return
+        if self.config.targets.images:
+            self.channel_mean.zero_()  # ``init`` may have brought those of another run
+            self.channel_scale.fill_(1)
         teacher: Any = self.frozen["teacher"]
         standardize = self.config.targets.images and self.config.targets.standardize
         if not teacher.needs_calibration and not standardize:
@@ -141,7 +145,7 @@ class I2PMAE(ShapeMethod):
         if standardize:
             mean, deviation = self.onlooker.statistics(some)
             self.channel_mean.copy_(mean)
-            self.channel_scale.copy_(deviation.clamp(min=1e-6).reciprocal())
+            self.channel_scale.copy_(channel_scale(mean, deviation))
 
     def mask(self, batch: ShapeBatch, noise: Tensor | None = None) -> Masked:
         """Tokens of a batch, and which of them stay visible.

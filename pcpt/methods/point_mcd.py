@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from pcpt.channels import channel_scale
 from pcpt.choices import check_choice, check_minimum
 from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch
@@ -161,7 +162,8 @@ class PointMCD(ShapeMethod):
             self.register_buffer("codeword_scale", torch.ones(channels))
             masking, empty = config.resolved()
             self.projection = VisibleProjection(
-                student.point_channels,
+                # what a transformer hands to points is of all scales, its embedding of the coarsest
+                getattr(student, "embedding_channels", student.point_channels),
                 channels,
                 masking=masking,
                 skip_empty=empty == "skip",
@@ -194,7 +196,7 @@ class PointMCD(ShapeMethod):
             student.pooled_channels,
             len(self.classes),
             len(self.part_names),
-            student.config.width,
+            getattr(student.config, "width", 1.0),  # transformers have no such factor
         )
 
     def make_dataset(self, config: ViewedDataConfig, split: str, seed: int) -> Any:  # type: ignore[override]
@@ -208,6 +210,8 @@ class PointMCD(ShapeMethod):
         mean and scale of codewords of teachers that have none of their own."""
         if not self.distils:
             return
+        self.codeword_mean.zero_()  # ``init`` may have brought those of another run
+        self.codeword_scale.fill_(1)
         teacher: Any = self.frozen["teacher"]
         if not teacher.needs_calibration and not self.standardizes:
             return
@@ -220,8 +224,9 @@ class PointMCD(ShapeMethod):
             )
         if self.standardizes:
             seen = torch.cat([self.bank.codewords(names, teacher) for names in taken]).flatten(0, 1)
-            self.codeword_mean.copy_(seen.mean(0))
-            self.codeword_scale.copy_(seen.std(0).clamp(min=1e-6).reciprocal())
+            mean = seen.mean(0)
+            self.codeword_mean.copy_(mean)
+            self.codeword_scale.copy_(channel_scale(mean, seen.std(0)))
 
     def teacher_codewords(self, batch: ShapeBatch) -> Tensor:
         """(B, V, D): what the views of the shapes should be."""

@@ -95,12 +95,14 @@ def evaluate_codewords(method: Any, batches: Iterable[ShapeBatch]) -> dict[str, 
 
     Returns:
         ``num_shapes``; of labels ``accuracy``, ``class_accuracy``, or ``instance_miou``,
-        ``class_miou`` (a part that a shape neither has nor was said to have counts as IoU 1); of
-        codewords see ``codeword_figures``.
+        ``class_miou`` (a part that a shape neither has nor was said to have counts as IoU 1) of the
+        ``num_with_parts`` shapes that have a point with a part, where there are any; of codewords
+        see ``codeword_figures``.
     """
     classes = len(method.classes)
     confusion = torch.zeros(classes, classes + 1, dtype=torch.int64)
     mious: list[float] = []
+    of_mious: list[int] = []
     labels, student, teacher, valid = [], [], [], []
     for batch in batches:
         encoded = method.encode(batch)
@@ -109,7 +111,9 @@ def evaluate_codewords(method: Any, batches: Iterable[ShapeBatch]) -> dict[str, 
             guess = method.logits(encoded, batch).argmax(1)
             confusion += confusion_matrix(batch.label, guess, classes).cpu()
         elif method.config.labels == "part_segmentation":
-            mious += shape_mious(method, method.logits(encoded, batch), batch)
+            found, of_shapes = shape_mious(method, method.logits(encoded, batch), batch)
+            mious += found
+            of_mious += of_shapes
         if method.distils:
             codes = method.view_codes(encoded, batch)
             student.append(codes.codeword.cpu())
@@ -120,17 +124,23 @@ def evaluate_codewords(method: Any, batches: Iterable[ShapeBatch]) -> dict[str, 
     if method.config.labels == "classification":
         figures |= classification_figures(confusion, method.classes)
     elif method.config.labels == "part_segmentation":
-        figures |= part_figures(mious, label.tolist(), method.classes)
+        figures["num_with_parts"] = float(len(mious))
+        if mious:
+            figures |= part_figures(mious, of_mious, method.classes)
     if student:
         figures |= codeword_figures(torch.cat(student), torch.cat(teacher), torch.cat(valid), label)
     return figures
 
 
-def shape_mious(method: Any, logits: Tensor, batch: ShapeBatch) -> list[float]:
-    """Mean IoU of each shape over the parts of its class, predicted among these."""
-    found = []
+def shape_mious(method: Any, logits: Tensor, batch: ShapeBatch) -> tuple[list[float], list[int]]:
+    """Mean IoU of each shape over the parts of its class, predicted among these, and the shape's
+    class; of shapes that have a point with a part."""
+    found, labels = [], []
     for scores, parts, label in zip(logits, batch.parts, batch.label.tolist(), strict=True):
+        if not bool((parts >= 0).any()):
+            continue
         allowed = list(range(logits.shape[2]) if label < 0 else method.parts_of_class[label])
         guess = torch.tensor(allowed, device=scores.device)[scores[:, allowed].argmax(1)]
         found.append(float(part_iou(parts, guess, allowed, "one").nanmean()))
-    return found
+        labels.append(label)
+    return found, labels

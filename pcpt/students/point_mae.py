@@ -4,6 +4,7 @@ before. The decoder that pretraining needs is the method's and not part of it.""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,14 @@ class PointMAE(PointNetwork):
     ``pooled`` is the maximum over the coarsest tokens (``pooling: max_mean`` puts their mean beside
     it); ``point`` are the tokens of all scales, side by side, each carried to the points by the
     three nearest. Normals are not looked at.
+
+    Attributes:
+        embedding_channels: of ``Encoded.embedding``.
+        leaves_unused: the norm of a scale whose tokens nobody reads gets no gradient, which
+            distributed training must know.
     """
+
+    leaves_unused: ClassVar[bool] = True
 
     @dataclass
     class Config:
@@ -88,6 +96,7 @@ class PointMAE(PointNetwork):
             self.norms.append(nn.LayerNorm(channels))
         init_transformer(self)
         self.point_channels = self.local_channels = sum(config.dims)
+        self.embedding_channels = config.dims[-1]
         self.pooled_channels = config.dims[-1] * (2 if config.pooling == "max_mean" else 1)
 
     def scales(self, points: Tensor) -> list[TokenScale]:

@@ -4,6 +4,7 @@ codeword. Trained by the view tasks, exported, and loaded by the teacher ``view_
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pcpt.choices import check_choice, check_minimum
@@ -15,6 +16,7 @@ from pcpt.teachers.lite0 import STAGES, Lite0Layers
 
 BACKBONES = ("lite0", "mobilenet_v2")
 STRIDES = (8, 16, 32)
+_MOMENTUM = 0.003
 
 
 class Seen(NamedTuple):
@@ -57,10 +59,10 @@ class MobileNetV2Trunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._take(RANDOM)
+        self._take(RANDOM, int(torch.randint(2**31, ())))
         self.normalize = Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
-    def _take(self, weights: str) -> None:
+    def _take(self, weights: str, seed: int = 0) -> None:
         from transformers import MobileNetV2Config, MobileNetV2Model  # slow to import
 
         model: Any = load_model(
@@ -69,8 +71,13 @@ class MobileNetV2Trunk(nn.Module):
             teacher="view_network",
             hub_id=self.hub_id,
             random_config=MobileNetV2Config(),
-            seed=0,
+            seed=seed,
         )
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # transformers hands on TensorFlow's decay, 0.997, which to torch means that the
+                # running statistics are all but the last batch's
+                module.momentum = _MOMENTUM
         self.stem, self.layer, self.final = model.conv_stem, model.layer, model.conv_1x1
 
     def load(self, weights: str) -> None:

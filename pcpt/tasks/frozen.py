@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from pcpt.channels import channel_scale
 from pcpt.choices import check_choice, check_minimum
 from pcpt.data.scene import Scene
 from pcpt.data.scene_batch import SceneBatch
@@ -21,8 +22,6 @@ from pcpt.students.norms import measuring_norms
 from pcpt.tasks.segmentation import PointClassifier, voxel_labels
 
 LEVELS = ("last", "all")
-# Channels that vary less than this over the training scenes say nothing, and are set to 0.
-_LEAST_DEVIATION = 1e-6
 
 
 @dataclass
@@ -191,6 +190,8 @@ class FrozenProbe(PointClassifier):
     @torch.no_grad()
     def set_statistics(self, features: Tensor) -> None:
         """Takes mean and deviation of each channel from (M, C) features of training scenes."""
+        self.feature_mean.zero_()  # ``init`` may have brought those of another probe
+        self.feature_scale.fill_(1)
         if not self.config.standardize or len(features) < 2:
             return
         mean, scale = channel_statistics(features)
@@ -199,11 +200,10 @@ class FrozenProbe(PointClassifier):
 
 
 def channel_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (C,) and one over the deviation (C,) of the channels of (M, C) features, M >= 2; 0 for
-    those that hardly vary."""
-    deviation = features.std(0)
-    scale = torch.where(deviation > _LEAST_DEVIATION, 1 / deviation, torch.zeros(()).to(deviation))
-    return features.mean(0), scale
+    """Mean (C,) of the channels of (M, C) features, M >= 2, and one over their deviation (C,), see
+    ``channel_scale``."""
+    mean = features.mean(0)
+    return mean, channel_scale(mean, features.std(0))
 
 
 class FrozenFeatures(Dataset[FeatureBatch]):

@@ -21,6 +21,7 @@ from pcpt.tasks.frozen_shapes import FrozenShapes, FrozenShapesConfig, scaled, w
 from pcpt.tasks.objects import count_labels, embedding_channels
 from pcpt.tasks.svm import KINDS, Machine, fit_machine, num_rows, predict
 
+_UNTRIED = -1.0  # finite: weights to start from must be
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,7 @@ class LinearSvm(FrozenShapes):
         self.register_buffer("bias", zeros.new_zeros(rows))
         self.register_buffer("present", torch.zeros(len(self.classes), dtype=torch.bool))
         self.register_buffer("cost", zeros.new_zeros(()))  # 0: not fitted yet
-        self.register_buffer("val_accuracy", zeros.new_full((len(config.costs),), torch.nan))
+        self.register_buffer("val_accuracy", zeros.new_full((len(config.costs),), _UNTRIED))
 
     @property
     def protocol(self) -> str:
@@ -102,6 +103,9 @@ class LinearSvm(FrozenShapes):
             ValueError: no validation shapes to choose on.
         """
         train = with_labels(self.embed_split("train"), "the training split")
+        self.feature_mean.zero_()  # ``init`` may have brought those of another machine
+        self.feature_scale.fill_(1)
+        self.val_accuracy.fill_(_UNTRIED)
         if self.config.standardize and len(train.features) > 1:
             mean, scale = channel_statistics(train.features.double())
             self.feature_mean.copy_(mean)
@@ -158,7 +162,7 @@ class LinearSvm(FrozenShapes):
             "selection": {
                 "cost": float(self.cost),
                 "split": "val" if len(self.config.costs) > 1 else "none",
-                "accuracy": {f"{cost:g}": None if v != v else v for cost, v in tried},
+                "accuracy": {f"{cost:g}": v if v >= 0 else None for cost, v in tried},
             },
             "confusion": confusion.tolist(),
         }

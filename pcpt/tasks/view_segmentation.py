@@ -71,13 +71,11 @@ class ViewSegmentation(ViewTask):
     def logits(self, images: Tensor) -> Tensor:
         """(I, 3, H, W) -> (I, parts, ceil(H / 8), ceil(W / 8)): scores of each cell."""
         maps, codeword = self.student(images)
-        joined = self.from_codeword(codeword)[..., None, None]
-        for own, lateral in reversed(list(zip(maps, self.laterals, strict=True))):
-            own = lateral(own)
-            if joined.shape[-1] > 1:
-                joined = F.interpolate(joined, scale_factor=2, mode="bilinear")
-                joined = joined[..., : own.shape[2], : own.shape[3]]
-            joined = joined + own
+        own = [lateral(found) for found, lateral in zip(maps, self.laterals, strict=True)]
+        joined = self.from_codeword(codeword)[..., None, None] + own[-1]
+        for finer in reversed(own[:-1]):
+            joined = F.interpolate(joined, scale_factor=2, mode="bilinear")
+            joined = joined[..., : finer.shape[2], : finer.shape[3]] + finer
         return self.head(joined)
 
     def scores(self, batch: ViewBatch) -> tuple[Tensor, Tensor, Tensor]:

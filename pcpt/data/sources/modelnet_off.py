@@ -9,12 +9,14 @@ from torch import Tensor
 
 from pcpt.choices import check_choice, check_minimum
 from pcpt.data.cloud_cache import fingerprint, load_cached, save_cached
+from pcpt.data.file_names import names_of_files
 from pcpt.data.off import read_off
 from pcpt.data.shape import Shape, ShapeSet
 from pcpt.data.shape_files import root_folder
 from pcpt.data.surface import sample_surface, seeded
 from pcpt.registry import register
 
+SPLITS = ("train", "test")
 READER_VERSION = "modelnet_off 1"  # of what is kept in the cache: change it with the reader
 
 
@@ -22,6 +24,7 @@ READER_VERSION = "modelnet_off 1"  # of what is kept in the cache: change it wit
 class ModelNetOff:
     """Folder ``ModelNet10``: ``chair/train/chair_0001.off``. z is up.
 
+    A shape's name is its file's, with the folders before it where several files are called alike.
     Points are drawn evenly over the surface, inner faces too; which ones depends on the shape's
     name, ``seed`` and ``surface_points`` alone. Normals are the triangles', whose sense is as
     unreliable as the models'.
@@ -32,7 +35,8 @@ class ModelNetOff:
         """Attributes:
         root: the folder of class folders.
         split: train or test.
-        classes: class folders to read; empty takes all, sorted by name, as the benchmark counts.
+        classes: class folders to read; empty takes all that have any split, sorted by name, as
+            the benchmark counts.
         surface_points: drawn on each shape.
         seed: of the points.
         cache: folder for drawn points; empty reads the mesh each time. Points are drawn again when
@@ -52,7 +56,7 @@ class ModelNetOff:
         Raises:
             ValueError: an option that cannot be.
         """
-        check_choice("split", config.split, ("train", "test"))
+        check_choice("split", config.split, SPLITS)
         check_minimum("surface_points", config.surface_points, 1)
         self.config = config
 
@@ -61,6 +65,7 @@ class ModelNetOff:
 
         Raises:
             FileNotFoundError: root is no folder, or has no meshes of the split.
+            ValueError: meshes that cannot be told apart by name.
         """
         return ModelNetOffSet(root_folder("modelnet_off", self.config.root), self.config)
 
@@ -72,19 +77,20 @@ class ModelNetOffSet(ShapeSet):
 
     def __init__(self, root: Path, config: ModelNetOff.Config) -> None:
         self._config = config
-        found = [path.name for path in sorted(root.iterdir()) if (path / config.split).is_dir()]
+        # of any split: a class that this one lacks must not renumber the others
+        found = [path.name for path in sorted(root.iterdir()) if _has_splits(path)]
         self.classes = tuple(config.classes or found)
-        self._files: dict[str, tuple[Path, int]] = {}
+        listed: list[tuple[Path, int]] = []
         for label, name in enumerate(self.classes):
-            files = sorted((root / name / config.split).glob("*.off"))
-            if not files:
-                raise FileNotFoundError(
-                    f"modelnet_off: {root / name / config.split} holds no .off files"
-                )
-            self._files.update({path.stem: (path, label) for path in files})
-        if not self._files:
+            folder = root / name / config.split
+            files = sorted(folder.glob("*.off"))
+            if not files and (config.classes or folder.is_dir()):
+                raise FileNotFoundError(f"modelnet_off: {folder} holds no .off files")
+            listed += [(path, label) for path in files]
+        if not listed:
             raise FileNotFoundError(f"modelnet_off: {root} holds no CLASS/{config.split}/*.off")
-        self.names = list(self._files)
+        self.names = names_of_files(root, [path for path, _ in listed])
+        self._files = dict(zip(self.names, listed, strict=True))
 
     def _file(self, name: str) -> tuple[Path, int]:
         if name not in self._files:
@@ -123,3 +129,7 @@ class ModelNetOffSet(ShapeSet):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         return torch.from_numpy(points), torch.from_numpy(normals)
+
+
+def _has_splits(folder: Path) -> bool:
+    return any((folder / split).is_dir() for split in SPLITS)

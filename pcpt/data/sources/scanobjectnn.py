@@ -38,7 +38,8 @@ class ScanObjectNN:
         root: the folder that holds ``main_split``.
         split: train or test.
         variant: obj_bg (objects with background), obj_only (without), or perturbed: pb_t25,
-            pb_t25_r, pb_t50_r, pb_t50_rs, the hardest.
+            pb_t25_r, pb_t50_r, pb_t50_rs, the hardest. A perturbed one holds each object about
+            five times and does not say which rows those are: shares are drawn of rows.
         fold: main_split, or split1 to split4.
         background: of a perturbed variant: false takes the folder without background.
         """

@@ -1,5 +1,6 @@
 """Shapes in npz files: a file a split, or a file a shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from pcpt.data.array_shapes import ArrayFile, ArrayShapeSet
+from pcpt.data.file_names import names_of_files
 from pcpt.data.scan_list import read_scan_list
 from pcpt.data.shape import Shape, ShapeSet, check_parts
 from pcpt.data.shape_files import read_npz, root_folder
@@ -26,7 +28,8 @@ class ShapeNpz:
     A file of a split holds ``points`` (S, N, 3) floating, ``label`` (S,) and optionally ``name``
     (S,) text, ``normals`` (S, N, 3) and ``part`` (S, N); one of a single shape ``points`` (N, 3),
     and optionally ``label`` (), ``normals`` (N, 3) and ``part`` (N,). Parts are counted within
-    their class. Nothing is unpickled.
+    their class, -1 is no label. A single shape's name is its file's, with the folders before it
+    where several files are called alike. Nothing is unpickled.
     """
 
     @dataclass
@@ -34,8 +37,8 @@ class ShapeNpz:
         """Attributes:
         root: the folder.
         split: name of the file, SPLIT.npz.
-        files: pattern of the files of single shapes, such as ``cap_0[0-7].npz``; empty takes the
-            file of the split.
+        files: pattern of the files of single shapes, such as ``cap_0[0-7].npz`` or ``*/*.npz``;
+            empty takes the file of the split.
         classes: names of the classes; empty reads ``classes.txt`` in root. Single shapes without a
             ``label`` are of the first.
         num_parts: of each class; empty without parts.
@@ -103,15 +106,16 @@ class SingleShapeSet(ShapeSet):
         classes: list[str],
         parts_of_class: list[list[int]],
     ) -> None:
-        self._files = {path.stem: path for path in sorted(root.glob(config.files))}
-        if not self._files:
+        files = sorted(root.glob(config.files))
+        if not files:
             raise FileNotFoundError(f"shape_npz: {root} has no file {config.files}")
-        self.names = list(self._files)
+        self.names = names_of_files(root, files)
+        self._files = dict(zip(self.names, files, strict=True))
         self.classes = tuple(classes)
         self.parts_of_class = tuple(map(tuple, parts_of_class))
         self.part_names = tuple(_part_names(classes, parts_of_class))
         self.up = _direction(config.up)
-        first = read_npz(next(iter(self._files.values())), SINGLE)
+        first = read_npz(files[0], SINGLE)
         self.has_normals = "normals" in first
 
     def load(self, name: str) -> Shape:
@@ -128,8 +132,8 @@ class SingleShapeSet(ShapeSet):
             raise ValueError(f"{path}: label {label}, but there are {len(self.classes)} classes")
         parts = normals = None
         if self.parts_of_class and "part" in arrays:
-            first = self.parts_of_class[label][0]
-            parts = torch.from_numpy(arrays["part"].astype(np.int64) + first)
+            first = _first_parts(self.parts_of_class)[label]
+            parts = torch.from_numpy(_counted_over_all(arrays["part"], first))
         if self.has_normals:
             normals = torch.from_numpy(arrays["normals"].astype(np.float32))
         points = torch.from_numpy(arrays["points"].astype(np.float32))
@@ -155,9 +159,19 @@ def _read_split(path: Path, parts_of_class: list[list[int]]) -> ArrayFile:
         if not parts_of_class:
             parts = None
         elif len(parts) == len(label) and label.max(initial=0) < len(parts_of_class):
-            firsts = np.array([members[0] for members in parts_of_class])
-            parts = parts.astype(np.int64) + firsts[label][:, None]
+            parts = _counted_over_all(parts, _first_parts(parts_of_class)[label][:, None])
     return ArrayFile(path, listed, arrays["points"], label, arrays.get("normals"), parts)
+
+
+def _first_parts(parts_of_class: Sequence[Sequence[int]]) -> np.ndarray:
+    """(C,) where the parts of each class begin, for classes without parts too."""
+    return np.cumsum([0, *map(len, parts_of_class)])[:-1]
+
+
+def _counted_over_all(part: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Parts counted within a class, whose first is ``first``, over all classes; -1 stays."""
+    part = part.astype(np.int64)
+    return np.where(part < 0, part, part + first)
 
 
 def _part_names(classes: list[str], parts_of_class: list[list[int]]) -> list[str]:
