@@ -1,7 +1,7 @@
 """How a mistyped word is answered: with the nearest one that exists."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -22,3 +22,11 @@ def check_minimum(key: str, value: float, minimum: float) -> None:
     """Raises ``ValueError`` unless ``value >= minimum``; NaN fails too."""
     if not value >= minimum:
         raise ValueError(f"{key} is {value}, expected at least {minimum}")
+
+
+def check_image_size(key: str, size: Sequence[int]) -> None:
+    """Raises ``ValueError`` unless the value is a height and a width."""
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f"{key} is {list(size)}, expected height and width in pixels, such as [240, 320]"
+        )

@@ -73,6 +73,8 @@ class RunConfig:
         check_choice("device", self.device.partition(":")[0], ["auto", "cpu", "cuda"])
         check_minimum("seed", self.seed, 0)
         check_choice("init_kernel_order", self.init_kernel_order, KERNEL_ORDERS)
+        if not self.run:
+            raise ValueError("run is '', expected the run's folder, such as runs/demo")
 
 
 def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> RunConfig:
@@ -80,18 +82,23 @@ def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> R
 
     A later file or override that gives a component section another ``name`` starts the section
     anew: keys of the earlier component are not carried over. ``${key}`` means another key's
-    value.
+    value. An override of a text is taken as it is written, so that ``run=007`` is no number and
+    ``init=`` is empty.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: broken YAML, an unknown key or name, a missing or mistyped value; the message
             names it.
     """
-    return make_config(_merge([*map(_read, paths), _parse(overrides)]))
+    return _make_config(_merge([*map(_read, paths), _parse(overrides)]), _written(overrides))
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:
     """The run that a nested mapping describes; raises as ``load_config``."""
+    return _make_config(values, {})
+
+
+def _make_config(values: Mapping[str, Any], written: Mapping[str, Any]) -> RunConfig:
     try:
         tree = OmegaConf.to_container(OmegaConf.create(dict(values)), resolve=True)
     except OmegaConfBaseException as error:
@@ -110,7 +117,7 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     OmegaConf.update(schema, "data", data, merge=False)
     source = _component_schema(tree, "data.source", COMPONENTS["data.source"])
     OmegaConf.update(schema, "data.source", source, merge=False)
-    _fill(schema, _without_absent(tree), "")
+    _fill(schema, _without_absent(tree), "", written)
     for key in sorted(OmegaConf.missing_keys(schema)):
         raise ValueError(f"{key} is missing; set it in the config file or pass {key}=VALUE")
     config = OmegaConf.to_object(schema)
@@ -166,6 +173,34 @@ def _parse(overrides: Sequence[str]) -> DictConfig:
         return OmegaConf.from_dotlist(list(overrides))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ValueError(f"overrides {' '.join(overrides)}: {error}") from None
+
+
+def _written(overrides: Sequence[str]) -> dict[str, Any]:
+    """Values of overrides by key with all their words as text, which YAML would make 7 of 007."""
+    found: dict[str, Any] = {}
+    for override in overrides:
+        key, _, text = override.partition("=")
+        found |= _leaves(key, yaml.load(text, yaml.BaseLoader) if text.strip() else "")
+    return found
+
+
+def _leaves(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {key: value}
+    return {k: v for name, one in value.items() for k, v in _leaves(f"{key}.{name}", one).items()}
+
+
+def _as_written(value: Any, written: Any, expected: Any) -> Any:
+    """A parsed value as it was written, where text is expected and YAML took it for another."""
+    if written == "" and value is None and expected is str:
+        return ""
+    if isinstance(value, str) or value is None:
+        return value
+    if expected in (str, str | None):
+        return written if isinstance(written, str) and "${" not in written else value
+    if expected == list[str] and isinstance(value, list) and isinstance(written, list):
+        return [_as_written(one, word, str) for one, word in zip(value, written)]
+    return value
 
 
 def _merge(sources: Sequence[DictConfig]) -> DictConfig:
@@ -244,8 +279,9 @@ def _component_schema(tree: Any, section: str, kind: str) -> Any:
         raise ValueError(f"{section}.name: {error}") from None
 
 
-def _fill(node: DictConfig, values: Any, path: str) -> None:
-    """Writes a tree into a structured config key by key, so that errors know where they are."""
+def _fill(node: DictConfig, values: Any, path: str, written: Mapping[str, Any]) -> None:
+    """Writes a tree into a structured config key by key, so that errors know where they are;
+    ``written`` as of ``_written``."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{path} is {values!r}, expected a section with keys {_keys(node)}")
     for key, value in values.items():
@@ -255,8 +291,10 @@ def _fill(node: DictConfig, values: Any, path: str) -> None:
             raise ValueError(f"unknown config key {full_key}{hint} (known here: {_keys(node)})")
         child = node._get_node(key)
         if isinstance(child, DictConfig) and _is_section(child):
-            _fill(child, value, full_key)
+            _fill(child, value, full_key, written)
             continue
+        if full_key in written:
+            value = _as_written(value, written[full_key], _hint(node, key))
         try:
             OmegaConf.update(node, key, value, merge=False)
         except OmegaConfBaseException:
@@ -273,7 +311,11 @@ def _keys(node: DictConfig) -> str:
     return ", ".join(map(str, node))
 
 
-def _type_name(node: DictConfig, key: Any) -> str:
+def _hint(node: DictConfig, key: Any) -> Any:
     owner = OmegaConf.get_type(node)
-    hint = get_type_hints(owner).get(key, Any) if owner is not None else Any
+    return get_type_hints(owner).get(key, Any) if owner is not None else Any
+
+
+def _type_name(node: DictConfig, key: Any) -> str:
+    hint = _hint(node, key)
     return hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)

@@ -138,6 +138,16 @@ def test_resolved_yaml_repeats_the_run(base: Path, tmp_path: Path) -> None:
         ("optim.schedule=cosin", ["optim.schedule", "did you mean 'cosine'"]),
         ("optim.name=lamb", ["optim.name", "sgd, adam, adamw"]),
         ("train.amp=bf", ["train.amp", "bf16"]),
+        ("run=", ["run is ''", "folder"]),
+        ("run=null", ["run is None", "str"]),
+        ("run=[1]", ["run is [1]", "str"]),
+        ("data.held_out=1.0", ["data.held_out is 1.0", "less than 1"]),
+        ("data.held_out=-0.1", ["data.held_out is -0.1", "at least 0"]),
+        ("data.view_spacing=0", ["data.view_spacing is 0", "at least 1"]),
+        ("data.views=0", ["data.views is 0", "at least 1"]),
+        ("data.image_size=[240]", ["data.image_size is [240]", "height and width"]),
+        ("data.image_size=[240,0]", ["data.image_size is [240, 0]", "[240, 320]"]),
+        ("data.image_size=[240,320,3]", ["data.image_size is [240, 320, 3]"]),
         ("train.batch_size=0", ["train.batch_size", "0", "at least 1"]),
         ("device=gpu", ["device", "'gpu'", "cuda"]),
         ("seed=-1", ["seed", "-1"]),
@@ -153,6 +163,34 @@ def test_mistakes_are_answered(base: Path, override: str, words: list[str]) -> N
         config.load_config([base], [override])
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["007", "1_000", "1e3", "2026_11_22", "2026-11-22", "1:30", "on", "0x1f", "1.50", "a=b"]
+)
+def test_texts_are_taken_as_they_are_written(base: Path, tmp_path: Path, text: str) -> None:
+    words = [f"run={text}", f"teacher.weights={text}", f"data.source.roots=[a,{text}]"]
+    run = config.load_config([base], words)
+    assert (run.run, run.teacher.weights, run.data.source.roots) == (text, text, ["a", text])
+    section = config.load_config([base], [f"teacher={{name: config_teacher, weights: {text}}}"])
+    assert section.teacher.weights == text
+    saved = tmp_path / "saved.yaml"
+    saved.write_text(config.to_yaml(run))
+    assert config.load_config([saved]) == run
+
+
+def test_nothing_is_an_empty_text(base: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.yaml"
+    first.write_text("init: runs/a\n")
+    run = config.load_config([base, first], ["init=", "teacher.weights="])
+    assert (run.init, run.teacher.weights) == ("", "")
+
+
+def test_the_last_of_several_overrides_of_a_text_counts(base: Path) -> None:
+    words = ["run=007", "run=010", "teacher.weights=007", "teacher={name: config_teacher}"]
+    run = config.load_config([base], [*words, "seed=8", "init=${seed}"])
+    assert (run.run, run.teacher.weights, run.init) == ("010", "007", "8")
+    assert config.load_config([base], ["run=007", "run='1'"]).run == "1"
 
 
 @pytest.mark.parametrize("key", ["run", "method", "student", "teacher", "data"])

@@ -16,7 +16,7 @@ from pcpt.bench.plan import Cell, fill
 from pcpt.bench.plans import PLANS, all_plans, get_plan
 from pcpt.bench.results import collect, read_results
 from pcpt.bench.runner import Runner, estimate_minutes
-from pcpt.bench.table import groups, text_table
+from pcpt.bench.table import Record, compared, groups, text_table
 
 ROOT = Path(pcpt.__file__).resolve().parents[1]
 
@@ -145,10 +145,11 @@ def _after(runner: Runner, wanted: Sequence[Cell], cell: Cell) -> None:
         print(text_table(runner.plan, records_of(runner), columns), flush=True)
 
 
-def records_of(runner: Runner) -> list[dict]:
-    """The records of a proof's finished cells."""
+def records_of(runner: Runner) -> list[Record]:
+    """The records of a proof's finished cells, compared with the plan as it is."""
     found = (runner.folder(cell.name).result() for cell in runner.plan.cells)
-    return [record for record in found if record is not None]
+    records = [record for record in found if record is not None]
+    return compared(records, runner.fingerprints)
 
 
 def overview(runner: Runner, wanted: Sequence[Cell], short: bool = False) -> str:
@@ -187,7 +188,7 @@ def _duration(minutes: float) -> str:
 def _table(options: argparse.Namespace) -> int:
     for out in options.collect:
         print(f"{collect(out, options.results)} records of {out} copied", file=sys.stderr)
-    page = results_page(all_plans(), read_results(options.results))
+    page = results_page(all_plans(), read_results(options.results), ROOT)
     if options.write is None:
         print(page)
         return 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,11 +50,14 @@ def executor(root: Path) -> Execute:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(inherited,),
+                # Ctrl-C goes to a terminal's whole group: besides the runner's own signal it would
+                # be the second, which kills instead of saving
+                start_new_session=True,
             )
             try:
                 return _wait(process, over)
             except BaseException:
-                process.kill()
+                _kill(process)
                 raise
 
     return execute
@@ -72,5 +76,11 @@ def _wait(process: subprocess.Popen[bytes], over: Callable[[], bool]) -> Ended:
             asked = time.monotonic()
             process.send_signal(signal.SIGTERM)
         elif asked is not None and time.monotonic() - asked > GRACE_SECONDS:
-            process.kill()
+            _kill(process)
         time.sleep(POLL_SECONDS)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and all that it started, such as the workers that load its data."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,10 +1,21 @@
 """The page of results: made from the records of cells and the plans' words, never typed."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pcpt.bench.plan import Column, Plan
-from pcpt.bench.table import Record, gain_table, groups, leak_verdicts, markdown_table
+from pcpt.bench.table import (
+    Record,
+    compared,
+    gain_table,
+    groups,
+    is_outdated,
+    leak_verdicts,
+    markdown_table,
+    outdated_mark,
+    outdated_note,
+)
 
 HEAD = """# Results
 
@@ -13,19 +24,22 @@ edited by hand. How to repeat them: [proof](proof.md).
 
 Figures are percent, **mean ± standard deviation over seeds (number of seeds)**. *Rows in italics
 are controls.* `LEAK` marks weights that have seen scans of the split they are scored on, `leak?`
-weights of which that cannot be ruled out.
+weights of which that cannot be ruled out. `†` marks figures of which at least one seed was computed
+by an earlier version of the plan or its configs.
 """
 
 
-def results_page(plans: Sequence[Plan], records: Sequence[Record]) -> str:
+def results_page(plans: Sequence[Plan], records: Sequence[Record], root: Path) -> str:
     """The whole of docs/results.md.
 
     Args:
         plans: in the order of the page.
         records: of all of them; see ``pcpt.bench.results``.
+        root: that the plans' config files are relative to, a checkout of the repository.
 
     Raises:
         ValueError: records of a plan that is not among ``plans``.
+        FileNotFoundError: a config file of a plan is not there.
     """
     known = {plan.name for plan in plans}
     foreign = sorted({record["plan"] for record in records} - known)
@@ -34,7 +48,7 @@ def results_page(plans: Sequence[Plan], records: Sequence[Record]) -> str:
     parts = [HEAD]
     for plan in plans:
         mine = [record for record in records if record["plan"] == plan.name]
-        parts.append(_section(plan, mine))
+        parts.append(_section(plan, compared(mine, plan.fingerprints(root)) if mine else []))
     return "\n".join(parts)
 
 
@@ -66,9 +80,14 @@ def _group(
         f"{len(mine)} cells, {minutes:.0f} core-minutes: "
         f"`pcpt bench proof --plan {plan.name} --only {only}`",
         "",
+        *_paragraph(outdated_note(mine, columns)),
         *_leaks(mine),
     ]
     return lines
+
+
+def _paragraph(text: str) -> list[str]:
+    return [text, ""] if text else []
 
 
 def _leaks(records: Sequence[Record]) -> list[str]:
@@ -94,9 +113,10 @@ def _tuning(plan: Plan, records: Sequence[Record]) -> list[str]:
         lines += ["| cell | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
         for record in tried:
             values = [(f.scale, record["figures"].get(f.key)) for f in column.figures]
-            shown = ["" if v is None else f"{scale * v:.1f}" for scale, v in values]
+            mark = outdated_mark(is_outdated(record))
+            shown = ["" if v is None else f"{scale * v:.1f}{mark}" for scale, v in values]
             lines.append(f"| `{record['cell']}` | " + " | ".join(shown) + " |")
-        lines.append("")
+        lines += ["", *_paragraph(outdated_note(tried, [column]))]
     if not lines:
         return []
     taken: dict[str, dict[str, None]] = {}

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt import registry
-from pcpt.choices import check_minimum
+from pcpt.choices import check_image_size, check_minimum
 from pcpt.data.batch import Batch
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.labelled_image import LabelledImageSet
@@ -50,7 +50,8 @@ class DataConfig:
         view_spacing: distance in the recording between the fused frames.
         max_points: random subset of about so many of a cloud's points; 0 keeps all.
         min_depth, max_depth: measurements outside are left out, metres; 0 means no limit.
-        held_out: last part of each recording kept for evaluation where the source marks none.
+        held_out: last part of each recording kept for evaluation where the source marks none, as a
+            share of its frames below 1; 0 keeps none.
         absolute_tolerance: a point is visible if its depth agrees with the image to this, metres.
         relative_tolerance: added tolerance per metre of depth.
         shuffle_block: training frames are shuffled by blocks of so many consecutive ones, and
@@ -77,6 +78,14 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_minimum("data.shuffle_block", self.shuffle_block, 0)
+        check_minimum("data.views", self.views, 1)
+        check_minimum("data.view_spacing", self.view_spacing, 1)
+        if not 0 <= self.held_out < 1:
+            raise ValueError(
+                f"data.held_out is {self.held_out}, expected a share of the frames: at least 0 and "
+                "less than 1"
+            )
+        check_image_size("data.image_size", self.image_size)
 
 
 def split_names(scan: Scan, split: str, fraction: float) -> list[str]:

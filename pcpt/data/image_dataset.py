@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcpt import registry
+from pcpt.choices import check_image_size
 from pcpt.data.label_set import LabelSet
 from pcpt.data.labelled_image import LabelledImage, LabelledImageSource
 from pcpt.data.movable import Movable
@@ -54,6 +55,7 @@ class ImageDataConfig:
 
     def __post_init__(self) -> None:
         check_splits(self.splits)
+        check_image_size("data.image_size", self.image_size)
 
 
 @dataclass

@@ -7,9 +7,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pcpt import registry
+from pcpt.data.dataset import OTHER_KINDS
 from pcpt.data.frame import Scan
-from pcpt.data.scene import SceneSet
-from pcpt.data.shape import ShapeSet
 
 
 def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -> Scan:
@@ -29,10 +28,9 @@ def open_scan(path: Path | str, source: str = "", options: Sequence[str] = ()) -
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     scans = make_source(source or _recognise(path), path, options).open()
-    if isinstance(scans, SceneSet):
-        raise ValueError(f"{path} holds labelled scenes, not posed frames; name another --source")
-    if isinstance(scans, ShapeSet):
-        raise ValueError(f"{path} holds single shapes, not posed frames; name another --source")
+    for owner, kind in OTHER_KINDS.items():
+        if isinstance(scans, owner):
+            raise ValueError(f"{path} holds {kind}, not posed frames; name another --source")
     if len(scans) != 1:
         names = ", ".join(scan.name for scan in scans[:5])
         raise ValueError(f"{path} holds {len(scans)} scans ({names}); give the path of one")

@@ -25,6 +25,11 @@ from pcpt.methods.shapes import ShapeMethod
 # Training batches on which an untrained network's batch norm statistics are set.
 WARM_UP_BATCHES = 8
 _CHANCE = "chance/"
+_FRAMES = {
+    "held_out": "held-out frames",
+    "train": "training frames",
+    "all": "frames, those of training among them",
+}
 
 
 def held_out_batches(
@@ -180,30 +185,53 @@ def print_summary(folder: str | Path) -> None:
     except FileNotFoundError:
         return
     figures = {name: metrics[name] for name in ("untrained", "trained")}
+    if not figures["trained"]:
+        print(_no_figures(folder))
+        return
     details = ("point_to_pixel", "in_frame", "cross_view/projected")
     in_percent = metrics.get("in_percent", True)
-    print_comparison(figures, _counted(figures["trained"]), details, in_percent=in_percent)
+    title = _counted(figures["trained"], metrics["split"])
+    print_comparison(figures, title, details, in_percent=in_percent)
 
 
-def _counted(figures: Mapping[str, float]) -> str:
+def frames_of(split: str) -> str:
+    """What the frames of a split are called: whoever shows figures of them must not claim more."""
+    return _FRAMES.get(split, f"frames of split {split}")
+
+
+def _counted(figures: Mapping[str, float], split: str) -> str:
     """What was scored, for a title."""
     if "num_shapes" in figures:
-        return f"{figures['num_shapes']:.0f} shapes"
-    return f"{figures.get('num_frames', 0):.0f} held-out frames"
+        return f"{figures['num_shapes']:.0f} shapes of split {split}"
+    what = frames_of(split)
+    return f"{figures['num_frames']:.0f} {what}" if "num_frames" in figures else what
+
+
+def _no_figures(folder: str | Path) -> str:
+    return f"{folder}: no figures: evaluate(batches) of its method returns none, see docs/extend.md"
 
 
 def report_runs(folders: Sequence[str | Path], **options: Any) -> None:
     """Evaluates runs and prints them side by side; the first one's untrained network is shown."""
     columns: dict[str, Mapping[str, float]] = {}
+    scored: list[str | Path] = []
     for folder in folders:
         figures = evaluate_run(folder, **options)
+        if not figures["trained"]:
+            print(_no_figures(folder))
+            continue
+        scored.append(folder)
         columns.setdefault("untrained", figures["untrained"])
         name = "trained" if len(folders) == 1 else Path(folder).resolve().name
         columns[str(folder) if name in columns else name] = figures["trained"]
-    in_percent = read_metrics(folders[0]).get("in_percent", True)
-    title = _counted(next(iter(columns.values()))) + (", 1,024 candidates" if in_percent else "")
-    print_comparison(columns, title, in_percent=in_percent)
-    for folder in folders:
+    if scored:
+        metrics = read_metrics(scored[0])
+        first = next(iter(columns.values()))
+        title = _counted(first, metrics["split"])
+        if "num_candidates" in first:
+            title += f", {first['num_candidates']:,.0f} candidates"
+        print_comparison(columns, title, in_percent=metrics.get("in_percent", True))
+    for folder in scored:
         found = read_metrics(folder).get("pretraining")  # of methods on single shapes
         for text in warnings(found) if found else ():
             Console().print(f"{folder}: {text}")

@@ -1,6 +1,5 @@
 """The report of a task's run on single shapes: figures, predictions, embeddings, loss curve."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from pcpt.students.cloud import inference
 from pcpt.tasks.objects import embed_batch, joined
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
 from pcpt.viz.confusion import confusion_picture
+from pcpt.viz.figure_tables import figure_tables
 from pcpt.viz.report import Cell
 from pcpt.viz.scene_result import SceneResult
 from pcpt.viz.shapes import (
@@ -231,21 +231,8 @@ def _confusion(task: Any, looked: Looked | None, metrics: Mapping[str, Any]) -> 
 
 def _tables(metrics: Mapping[str, Any], split: str) -> list[Table]:
     """Figures of the split: the overall ones, those of each class, and those of episodes."""
-    overall: dict[str, dict[str, Cell]] = {}
-    by_class: dict[str, dict[str, Cell]] = {}
-    for key, value in metrics.items():
-        if not isinstance(value, float):
-            continue
-        shown = 100 * value if math.isfinite(value) else None
-        kind, _, name = key.rpartition("/")
-        if kind in ("accuracy", "iou"):
-            by_class.setdefault(name, {})[kind] = shown
-        else:
-            overall[key] = {"percent": shown}
-    tables = [Table(overall, "", f"Split {split}", ".1f")] if overall else []
-    if by_class:
-        caption = "Percent; a dash where no shape has the class."
-        tables.append(Table(by_class, caption, f"Split {split}, by class", ".1f"))
+    title, kinds = f"Split {split}", ("accuracy", "iou")
+    tables = figure_tables(metrics, lambda kind, _: kind in kinds, title, "shape")
     if "episodes" in metrics:
         rows = {
             f"episode {number}": {

@@ -1,6 +1,5 @@
 """The report of a task's run: one scene in pictures and in the viewer, figures, loss curve."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,17 @@ import torch
 from pcpt.choices import did_you_mean
 from pcpt.config import RunConfig, to_yaml
 from pcpt.engine.evaluation import figures_of_split
+from pcpt.engine.image_visualization import visualize_images
 from pcpt.engine.loggers import read_records
 from pcpt.engine.object_visualization import visualize_objects
 from pcpt.engine.run import load_run
 from pcpt.engine.task_results import scene_result
 from pcpt.metrics.segmentation import confusion_matrix, segmentation_figures
+from pcpt.tasks.image_segmentation import ImageSegmentation
 from pcpt.tasks.objects import ObjectTask
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
 from pcpt.viz.confusion import confusion_picture
+from pcpt.viz.figure_tables import figure_tables
 from pcpt.viz.report import Cell
 from pcpt.viz.scene_result import SceneResult
 from pcpt.viz.scene_results import result_figures
@@ -38,7 +40,8 @@ def visualize_task(
     scene: str = "",
 ) -> Path:
     """Writes ``report/index.html`` of a task's run, its pictures as PNG and the scene's
-    ``report/viewer.html`` beside it; of a run on single shapes see ``visualize_objects``.
+    ``report/viewer.html`` beside it; of a run on single shapes see ``visualize_objects``, of one on
+    labelled images ``visualize_images``.
 
     Figures are those that ``pcpt test`` wrote for the split; without them the confusion matrix is
     that of the scene alone, and says so.
@@ -61,6 +64,8 @@ def visualize_task(
     task: Any = parts.method
     if isinstance(task, ObjectTask):
         return visualize_objects(folder, config, parts, split, scene)
+    if isinstance(task, ImageSegmentation):
+        return visualize_images(folder, config, parts, split, scene)
     scenes = task.evaluation_set(config.data, split)
     batch = task.collate([scenes[_number_of(scene, list(scenes.names), split)]])
     result = scene_result(task, batch.to(next(task.parameters()).device))
@@ -139,21 +144,5 @@ def _tables(metrics: Mapping[str, Any], result: SceneResult, split: str) -> list
     if not metrics and result.labels is not None and result.prediction is not None:
         counts = confusion_matrix(result.labels, result.prediction, len(label_set))
         metrics, title = segmentation_figures(counts, label_set.names), f"Scene {result.name}"
-    overall: dict[str, dict[str, Cell]] = {}
-    by_class: dict[str, dict[str, Cell]] = {}
-    for key, value in metrics.items():
-        if not isinstance(value, float):
-            continue
-        shown = 100 * value if math.isfinite(value) else None
-        kind, _, name = key.rpartition("/")
-        if kind and name in label_set.names:
-            by_class.setdefault(name, {})[kind] = shown
-        else:
-            overall[key] = {"percent": shown}
-    tables = []
-    if overall:
-        tables.append(Table(overall, "", title, ".1f"))
-    if by_class:
-        caption = "Percent; a dash where no scene has the class."
-        tables.append(Table(by_class, caption, f"{title}, by class", ".1f"))
-    return tables
+    names = label_set.names
+    return figure_tables(metrics, lambda kind, name: bool(kind) and name in names, title, "scene")

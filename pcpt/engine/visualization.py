@@ -1,4 +1,4 @@
-"""The report of a run: figures, pictures of held-out frames, loss curve, configuration."""
+"""The report of a run: figures, pictures of a frame, loss curve, configuration."""
 
 import math
 from pathlib import Path
@@ -8,21 +8,37 @@ from pcpt.config import RunConfig, to_yaml
 from pcpt.data.batch import Batch
 from pcpt.data.dataset import up_of
 from pcpt.data.frame import Frame
-from pcpt.engine.evaluation import comparison, read_metrics, untrained
+from pcpt.engine.evaluation import comparison, frames_of, read_metrics, untrained
 from pcpt.engine.loggers import read_records
-from pcpt.engine.run import load_run
+from pcpt.engine.run import Parts, load_run
 from pcpt.engine.shape_visualization import is_shape_run, visualize_shapes
 from pcpt.engine.task_evaluation import is_task_run
 from pcpt.engine.task_visualization import visualize_task
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
-from pcpt.viz.pixel_point import figures, frame_result, write_feature_clouds
+from pcpt.viz.pixel_point import (
+    figures,
+    frame_result,
+    shows_pixel_point,
+    write_feature_clouds,
+)
+from pcpt.viz.report import Cell
 from pcpt.viz.viewer import write_viewer
 
 _SUMMARY = (
     "A 3D network learnt from a frozen image network to give each point the embedding of its "
-    "pixel, without a single label. Everything below is measured or drawn on frames it was not "
-    "trained on."
+    "pixel, without a single label. Everything below but the loss is measured or drawn on {frames}."
 )
+_PLAIN = (
+    "A run of method {method}, which gives no embeddings of pixels and points (teacher_map, "
+    "pixel_features and point_features, as method ppkt has them): there are no pictures of frames."
+)
+_RETRIEVAL = (
+    "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates, from all "
+    "frames or from the same one (in_frame); within_10cm: the most similar lies that near to the "
+    "true one; cross_view: the same place found again in another frame by the student's features "
+    "alone, and by bare colours as control."
+)
+_KNOWN = {"held_out": ", which it was not trained on", "train": ", which it has seen"}
 
 
 def visualize_run(
@@ -44,15 +60,16 @@ def visualize_run(
         pixel: (u, v) in the resized image whose likeness is looked for.
         scene: of a task's run, see ``visualize_task``; or the shape of a pretraining run on shapes,
             see ``visualize_shapes``.
-        split: "held_out" (the default) or "train"; of a task's run or one on shapes val (the
-            default), test or train.
+        split: "held_out" (the default), "train" or "all"; of a task's run or one on shapes val
+            (the default), test or train.
 
     Returns:
         Path of the report.
 
     Raises:
         FileNotFoundError: no run or no checkpoint there.
-        ValueError: no such frame, scene or split, or a frame asked for of a task's run.
+        ValueError: no such frame, scene or split, or a frame asked for of a task's run or of a
+            method without pictures of frames.
     """
     if is_task_run(folder):
         if frame is not None or pixel is not None:
@@ -75,6 +92,13 @@ def _visualize_pretraining(
     split: str,
 ) -> Path:
     config, parts = load_run(folder, path=checkpoint)
+    if not shows_pixel_point(parts.method):
+        if frame is not None or pixel is not None:
+            raise ValueError(
+                f"{folder} is of method {config.method.name}, of which there are no pictures of "
+                "frames; leave out --frame and --pixel"
+            )
+        return _report_plainly(Path(folder), config, parts, split)
     device = next(parts.method.parameters()).device
     dataset: Any = parts.method.make_dataset(config.data, split, config.seed)
     number = len(dataset) // 2 if frame is None else frame
@@ -90,11 +114,8 @@ def _visualize_pretraining(
     out.mkdir(exist_ok=True)
     records = read_records(Path(folder) / "metrics.jsonl")
     if records:
-        pictures["loss"] = Figure(
-            loss_curve(records, levels=_guessing(records)),
-            "Contrastive loss of the training batches.",
-            "Training",
-        )
+        curve = loss_curve(records, levels=_guessing(config, records))
+        pictures["loss"] = Figure(curve, "Contrastive loss of the training batches.", "Training")
     for name, figure in pictures.items():
         save_png(out / f"{name}.png", figure.picture)
     write_feature_clouds(out, parts.method, batch)
@@ -104,13 +125,31 @@ def _visualize_pretraining(
     write_viewer(out / "viewer.html", result)
     report = Report(
         title=f"pcpt: {Path(folder).name}",
-        summary=_SUMMARY,
+        summary=_SUMMARY.format(frames=frames_of(split) + _KNOWN.get(split, "")),
         links={"Open this frame in the viewer: click a point for what is like it": "viewer.html"},
         facts=_facts(config, parts, records) | {"frame shown": sample.names[0]},
-        parts=[*_tables(Path(folder)), *pictures.values()],
+        parts=[*_tables(Path(folder), split), *pictures.values()],
         config=to_yaml(config),
     )
     return write_report(out / "index.html", report)
+
+
+def _report_plainly(folder: Path, config: RunConfig, parts: Parts, split: str) -> Path:
+    """The report of a run of which there is nothing to draw but its loss."""
+    records = read_records(folder / "metrics.jsonl")
+    pictures = []
+    if records:
+        caption = "Loss of the training batches."
+        pictures.append(Figure(loss_curve(records), caption, "Training"))
+        save_png(folder / "report" / "loss.png", pictures[0].picture)
+    report = Report(
+        title=f"pcpt: {folder.resolve().name}",
+        summary=_PLAIN.format(method=config.method.name),
+        facts=_facts(config, parts, records),
+        parts=[*_tables(folder, split), *pictures],
+        config=to_yaml(config),
+    )
+    return write_report(folder / "report" / "index.html", report)
 
 
 def _frame_of(dataset: Any, sample: Batch) -> tuple[Any, Frame]:
@@ -119,15 +158,18 @@ def _frame_of(dataset: Any, sample: Batch) -> tuple[Any, Frame]:
     return scan, scan.load(frame_name)
 
 
-def _guessing(records: list[dict[str, Any]]) -> dict[str, float]:
-    pairs = records[-1].get("num_pairs", 0)
-    return {"guessing": math.log(pairs)} if pairs > 1 else {}
+def _guessing(config: RunConfig, records: list[dict[str, Any]]) -> dict[str, float]:
+    """The loss of picking a pixel at random: pairs are counted over the passes of a step and all
+    processes, but each is contrasted within its pass, and with other processes only where asked."""
+    last = records[-1]
+    batches = last["num_samples"] / config.train.batch_size  # of all passes and processes
+    gathered = getattr(config.method, "gather_negatives", False)
+    candidates = last.get("num_pairs", 0) / (config.train.accumulate if gathered else batches)
+    return {"guessing": math.log(candidates)} if candidates > 1 else {}
 
 
-def _facts(
-    config: RunConfig, parts: Any, records: list[dict[str, Any]]
-) -> dict[str, str | int | float | None]:
-    facts: dict[str, str | int | float | None] = {
+def _facts(config: RunConfig, parts: Parts, records: list[dict[str, Any]]) -> dict[str, Cell]:
+    facts: dict[str, Cell] = {
         "teacher": config.teacher.name if config.teacher is not None else None,
         "student parameters": f"{sum(p.numel() for p in parts.student.parameters()) / 1e6:.2f} M",
     }
@@ -136,20 +178,17 @@ def _facts(
     return facts
 
 
-def _tables(folder: Path) -> list[Table]:
+def _tables(folder: Path, split: str) -> list[Table]:
+    """What ``pcpt test`` wrote, if it was of this split and the method has figures."""
     try:
         metrics = read_metrics(folder)
     except FileNotFoundError:
         return []
-    rows = comparison({name: metrics[name] for name in ("untrained", "trained")})
-    return [
-        Table(
-            {name: dict(row) for name, row in rows.items()},
-            "Percent. Recall@k: the partner is among the k most similar of 1,024 candidates, from "
-            "all frames or from the same one (in_frame); within_10cm: the most similar lies that "
-            "near to the true one; cross_view: the same place found again in another frame by the "
-            "student's features alone, and by bare colours as control.",
-            "Held-out frames",
-            ".1f",
-        )
-    ]
+    if metrics.get("split") != split or not metrics["trained"]:
+        return []
+    in_percent = metrics.get("in_percent", True)
+    rows = comparison({n: metrics[n] for n in ("untrained", "trained")}, in_percent=in_percent)
+    caption = _RETRIEVAL if "num_candidates" in metrics["trained"] else ""
+    title = frames_of(split).capitalize()
+    shown = {name: dict(row) for name, row in rows.items()}
+    return [Table(shown, caption, title, ".1f" if in_percent else ".4g")]

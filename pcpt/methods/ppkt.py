@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcpt.channels import channel_scale
 from pcpt.data.batch import Batch
 from pcpt.losses import gather_with_grad, num_ranks, pp_nce
 from pcpt.methods.base import Method, Output
@@ -84,6 +85,12 @@ class PPKT(Method):
         gather_negatives: bool = False
         calibration_batches: int = 4
 
+        def __post_init__(self) -> None:
+            if not self.temperature > 0:
+                raise ValueError(
+                    f"method.temperature is {self.temperature}, expected a positive number"
+                )
+
     channel_mean: Tensor
     channel_scale: Tensor
 
@@ -107,10 +114,13 @@ class PPKT(Method):
         images = [b.images for _, b in zip(range(self.config.calibration_batches), batches)]
         if teacher.needs_calibration:
             teacher.calibrate(images)
+        self.channel_mean.zero_()  # ``init`` may have brought those of another run
+        self.channel_scale.fill_(1)
         if self.config.standardize:
             cells = torch.cat([teacher(i).transpose(0, 1).flatten(1) for i in images], dim=1)
-            self.channel_mean.copy_(cells.mean(1).view(-1, 1, 1))
-            self.channel_scale.copy_(cells.std(1).clamp(min=1e-6).reciprocal().view(-1, 1, 1))
+            mean = cells.mean(1)
+            self.channel_mean.copy_(mean.view(-1, 1, 1))
+            self.channel_scale.copy_(channel_scale(mean, cells.std(1)).view(-1, 1, 1))
 
     def teacher_map(self, images: Tensor) -> Tensor:
         """(V, 3, H, W) uint8 -> (V, C, h, w): the teacher's features after the UPL's convolution,

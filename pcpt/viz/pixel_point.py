@@ -27,6 +27,16 @@ HEIGHT = 400
 NEAR = 0.10
 
 
+def shows_pixel_point(method: Any) -> bool:
+    """Whether a method has what these pictures are made from: embeddings of pixels and points."""
+    needed = ("teacher_map", "pixel_features", "point_features")
+    return (
+        all(hasattr(method, name) for name in needed)
+        and hasattr(getattr(method, "student", None), "voxels")
+        and "teacher" in method.frozen
+    )
+
+
 @dataclass
 class Seen:
     """One network's view of a frame, on the CPU.

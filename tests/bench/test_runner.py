@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pcpt.bench import execute as execute_module
 from pcpt.bench import runner as runner_module
 from pcpt.bench.cell_folder import CellFolder, State
 from pcpt.bench.command import compute, overview
@@ -242,3 +244,76 @@ def test_a_crashing_command_fails_its_cell(root: Path, tmp_path: Path) -> None:
     assert _count(root, tmp_path / "out") == 1
     failed = json.loads((tmp_path / "out/cells/slow/seed0/failed.json").read_text())
     assert "pcpt count ended with -6" in failed["error"]
+
+
+# Saves when it is told to end, which takes a while; told again, it ends at once.
+_SAVER = """
+import os, signal, sys, time
+from pathlib import Path
+def main():
+    folder = Path(sys.argv[2])
+    def note(number, frame):
+        signal.signal(number, lambda *_: os._exit(9))
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(9))
+        time.sleep(0.5)
+        (folder / "saved").touch()
+        os._exit(128 + number)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    (folder / "count").touch()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_lets_the_command_save(
+    root: Path, tmp_path: Path, number: int
+) -> None:
+    """As Ctrl-C in a terminal: the command hears of it from the runner alone, and once."""
+    (root / "pcpt" / "cli.py").write_text(_SAVER)
+    out = tmp_path / "out"
+
+    def work() -> None:
+        os.setpgid(0, 0)
+        os._exit(_count(root, out))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    folder = out / "cells" / "slow" / "seed0"
+    while not (folder / "count").exists():
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.killpg(process.pid, number)
+    process.join(30)
+    assert process.exitcode == 128 + number
+    assert (folder / "saved").exists()
+    assert json.loads((folder / "commands.jsonl").read_text())["status"] == execute_module.STOP
+    assert not (folder / "failed.json").exists()
+
+
+# Does not end when told to, nor does what it has started.
+_STUBBORN = """
+import os, signal, sys, time
+from pathlib import Path
+def main():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = os.fork()
+    if child:
+        (Path(sys.argv[2]) / "child").write_text(str(child))
+    time.sleep(60)
+"""
+
+
+def test_what_a_command_has_started_ends_with_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute_module, "GRACE_SECONDS", 0.2)
+    (root / "pcpt" / "cli.py").write_text(_STUBBORN)
+    reading, writing = os.pipe()
+    child = tmp_path / "child"
+    ended = executor(root)(["count", str(tmp_path)], tmp_path / "log", writing, child.exists)
+    assert ended.status == execute_module.STOP
+    os.close(writing)
+    ready, _, _ = select.select([reading], [], [], 10)
+    assert ready and os.read(reading, 1) == b"", "somebody still holds the other end"
+    os.close(reading)

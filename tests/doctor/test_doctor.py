@@ -15,6 +15,8 @@ from pcpt.cli import main
 from pcpt.data.frame import BrokenFrame, LostPose, NoDepth, Scan
 from pcpt.doctor import VERDICTS, Diagnosis, examine, open_scan, write_doctor_report
 from pcpt.doctor.observations import MAX_FRAMES, WINDOW, windows
+from pcpt.view import load_cloud
+from tests.data.labelled_images import write_labelled_scan
 from tests.doctor.corruptions import FAULTS, Altered, Cached
 
 
@@ -215,3 +217,15 @@ def test_diagnosis_is_plain_json() -> None:
     assert found.text().splitlines()[0] == "healthy: " + VERDICTS["healthy"]
     with pytest.raises(ValueError, match="unknown verdict"):
         Diagnosis("ill")
+
+
+def test_labelled_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_labelled_scan(tmp_path / "scans", "scene0000_00")
+    scan = [str(tmp_path / "scans"), "--source", "scannet_images"]
+    message = "holds labelled images, not posed frames; name another --source"
+    assert main(["doctor", *scan]) == 2
+    assert message in capsys.readouterr().err
+    assert main(["visualize", *scan, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match=message):
+        load_cloud(scan[0], "scannet_images")

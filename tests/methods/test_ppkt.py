@@ -196,6 +196,9 @@ def test_open_points_are_keys_that_change_the_result(key):
 
 
 def test_a_method_for_no_pairs_or_no_projection_is_refused():
+    for temperature in (0.0, -0.04, float("nan")):
+        with pytest.raises(ValueError, match=rf"method\.temperature is {temperature}, expected a"):
+            PPKT.Config(temperature=temperature)
     with pytest.raises(ValueError, match=r"method\.pairs"):
         make_method(pairs=1)
     student = SparseUNet(SparseUNet.Config(variant="small", out_channels=0))

@@ -10,6 +10,7 @@ from pcpt.engine.init import initialise
 from pcpt.methods.point_mcd import PointMCD
 from tests.methods import test_i2p_mae as i2p
 from tests.methods import test_point_mcd as mcd
+from tests.methods import test_ppkt as ppkt
 
 
 class Dead(i2p.CellMeans):
@@ -85,3 +86,24 @@ def test_point_mcd_forgets_statistics_that_came_with_weights(
     assert torch.equal(raw.codeword_mean, source.codeword_mean)
     raw.prepare(iter([batch]))
     assert not raw.codeword_mean.any() and bool((raw.codeword_scale == 1).all())
+
+
+def test_ppkt_does_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sleeping(ppkt.CellMeans):
+        awake = False
+
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            found = super().features(images)
+            return torch.cat([found[:, :5], found[:, 5:] * self.awake], 1)
+
+    teacher, batch = Sleeping(), ppkt.make_batch()
+    source = ppkt.make_method(teacher)
+    source.prepare([batch])
+    assert source.channel_scale[5] == 0 and bool((source.channel_scale[:5] > 0).all())
+    teacher.awake = True
+    assert float(source.teacher_map(batch.images).detach().abs().max()) < 100
+
+    raw = started_from(source, ppkt.make_method(standardize=False), monkeypatch)
+    assert torch.equal(raw.channel_mean, source.channel_mean)
+    raw.prepare([batch])
+    assert not raw.channel_mean.any() and bool((raw.channel_scale == 1).all())

@@ -83,6 +83,12 @@ def test_scores_without_the_weights_that_it_began_with(
         train(make_config(tree(trained) | {"run": str(tmp_path / "other")}))
 
 
+def test_a_size_is_two_numbers(tmp_path: Path) -> None:
+    values = tree(tmp_path, data={"image_size": [HEIGHT]})
+    with pytest.raises(ValueError, match=r"data\.image_size is \[.*expected height and width"):
+        make_config(values)
+
+
 def test_learns_a_tiny_set(trained: Path) -> None:
     record = evaluate_task(trained / "run", split="val")
     figures = record["figures"]
@@ -104,6 +110,26 @@ def test_untrained_knows_nothing(trained: Path) -> None:
     dataset = task.evaluation_set(make_config(tree(trained)).data, "val")
     figures = task.evaluate([task.collate([dataset[n]]) for n in range(len(dataset))])
     assert figures["pixels/miou"] < 0.3
+
+
+def test_report(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    (run / "metrics.json").unlink(missing_ok=True)
+    assert main(["visualize", str(run), "--split", "train"]) == 0
+    page = (run / "report" / "index.html").read_text()
+    assert f"report: {run / 'report' / 'index.html'}" in capsys.readouterr().out
+    assert "images of split train" in page and page.count("<img") == 2 and "miou" not in page
+    assert {path.name for path in (run / "report").iterdir()} == {
+        "images.png", "loss.png", "index.html",
+    }  # fmt: skip
+    evaluate_task(run, split="val")
+    assert main(["visualize", str(run), "--scene", "1"]) == 0
+    page = (run / "report" / "index.html").read_text()
+    assert "pixels/miou" in page and "Split val, by class" in page and page.count("<img") == 3
+    assert "scene0000_00/2" in page and "scene0000_00/0" not in page
+    assert main(["visualize", str(run), "--scene", "scene0000_00/4"]) == 2
+    assert "did you mean 'scene0000_00/" in capsys.readouterr().err
 
 
 def test_export_is_a_teacher(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
