@@ -1,6 +1,7 @@
 """The small text files around the images of a scan, and the folders that scans are found in."""
 
 import glob
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def check_same_frames(folder: Path, images: Sequence[str], poses: Sequence[str])
             f"{folder}: {len(images)} colour images but {len(poses)} poses; {odd[0]} has no "
             f"{lacking}. Restore what is missing or delete the other files of the frame"
         )
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, -1 where there is none."""
+    return path.stat().st_size if path.is_file() else -1
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal; empty where there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_numbers(path: Path) -> list[float]:

@@ -1,9 +1,10 @@
 """The one contract between RGB-D data on disk and everything else: a Scan hands out Frames."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,3 +93,16 @@ class Scan(ABC):
         Raises:
             BrokenFrame: this frame cannot be used; others may.
         """
+
+    def evidence(self) -> Iterator[Any]:
+        """What tells this recording from another whose frames have the same names: values of JSON,
+        the same wherever the recording lies, found without decoding an image.
+
+        Here they are the files of ``folder`` with their sizes, and nothing where there is none.
+        """
+        folder = self.folder
+        if folder is None:
+            return
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                yield [path.relative_to(folder).as_posix(), path.stat().st_size]

@@ -202,12 +202,18 @@ class _File:
 def _read_rgb(file: _File, size: tuple[int, int]) -> np.ndarray:
     with _header(file) as image:
         _check_size(file, image, size)
-        if image.mode not in COLOR_MODES:
+        if image.mode not in COLOR_MODES or _is_deep(image):
             raise ValueError(
-                f"{file.label} holds {image.mode} pixels, expected 8-bit RGB; "
-                "is it a depth image? Otherwise convert it to 8 bits"
+                f"{file.label} holds {'16-bit' if _is_deep(image) else image.mode} pixels, "
+                "expected 8-bit RGB; is it a depth image? Otherwise convert it to 8 bits"
             )
         return np.array(_decode(file, image).convert("RGB"))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a colour image, not yet decoded, has 16 bits a channel, of which Pillow would keep
+    the higher eight without a word."""
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def _read_metres(file: _File, size: tuple[int, int], scale: float) -> Tensor:

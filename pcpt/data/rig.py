@@ -1,13 +1,14 @@
 """From the files of a frame to a Frame. Sources only list files; all that they share is here."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pcpt.data.files import read_pose
+from pcpt.data.files import content_digest, read_pose, size_of
 from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.images import read_color, read_depth
 from pcpt.data.lens import Lens
@@ -46,6 +47,21 @@ class Rig:
         depth = replace(self.depth, camera_to_world=camera_to_world)
         color_pose = depth.camera_to_world @ self.color.camera_to_world
         return replace(self.color, camera_to_world=color_pose), depth
+
+    def evidence(self) -> list[Any]:
+        """All of it as JSON, for ``Scan.evidence``."""
+        cameras = [
+            [each.height, each.width, rounded(each.intrinsics), rounded(each.camera_to_world)]
+            for each in (self.color, self.depth)
+        ]
+        lens = [self.lens.model, *self.lens.coefficients] if self.lens is not None else []
+        return [*cameras, self.depth_scale, lens]
+
+
+def rounded(numbers: Tensor) -> list[float]:
+    """To six digits behind the point: machines invert and multiply matrices differently in the
+    last digits, and what is compared as ``Scan.evidence`` must not depend on that."""
+    return [round(number, 6) + 0.0 for number in numbers.flatten().tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,26 @@ class RigScan(Scan):
                     "the undistorted image; are these the lens coefficients of these images?"
                 )
         return Frame(name, image, depth, color_camera, depth_camera)
+
+    def evidence(self) -> Iterator[Any]:
+        """The cameras, and of every frame its pose and the sizes of its images."""
+        yield self._rig.evidence() if self._rig is not None else []
+        for files in self._files.values():
+            if isinstance(files.pose, str):
+                pose: Any = content_digest(self._folder / files.pose)
+            else:
+                pose = rounded(files.pose)
+            images = [(file, size_of(self._folder / file)) for file in (files.image, files.depth)]
+            yield [*images, pose, _own_evidence(files)]
+
+
+def _own_evidence(files: FrameFiles) -> list[Any]:
+    """Of the cameras of a frame that has its own."""
+    try:
+        rig = files.rig() if callable(files.rig) else files.rig
+    except BrokenFrame:
+        return ["broken"]
+    return rig.evidence() if rig is not None else []
 
 
 def direction(up: list[float], origin: Path) -> Tensor | None:

@@ -127,13 +127,16 @@ class SensReader:
         metres[units == SATURATED] = 0
         return metres
 
-    def _frame(self, index: int) -> tuple[float, ...]:
+    def frame_header(self, index: int) -> bytes:
+        """The bytes in front of a frame's images: pose, times, and how long both images are."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path} has no frame {index}; it has {len(self)}, from 0 on")
         with _open(self.path) as file:
             offset = int(self._offsets[index])
-            data = take(file, self.path, offset, FRAME.size, f"header of frame {index}")
-        return FRAME.unpack(data)
+            return take(file, self.path, offset, FRAME.size, f"header of frame {index}")
+
+    def _frame(self, index: int) -> tuple[float, ...]:
+        return FRAME.unpack(self.frame_header(index))
 
     def _place(self, index: int) -> tuple[int, int, int]:
         """Byte of the frame's header, bytes of colour, bytes of depth."""

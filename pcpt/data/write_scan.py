@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pcpt.data.frame import Frame
 from pcpt.data.images import SATURATED
+from pcpt.data.rig import direction
 from pcpt.data.scan_json import VERSION
 from pcpt.geometry.camera import Camera
 
@@ -59,7 +60,8 @@ def write_folder_scan(
 
     Raises:
         FileExistsError: ``folder`` exists.
-        ValueError: no frames, a name that is no file name or comes twice, cameras that differ
+        ValueError: no name, an ``up`` that is no direction, a ``depth_scale`` that is not positive;
+            no frames, a frame's name that is no file name or comes twice, cameras that differ
             between frames, depth beyond what 16 bits hold, or ``held_out`` that is no frame.
 
     Example:
@@ -69,6 +71,7 @@ def write_folder_scan(
     target = Path(folder)
     if target.exists():
         raise FileExistsError(f"{target} exists and is not overwritten; remove or rename it")
+    vertical = _check_head(target, name, up, depth_scale)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         for part in ("color", "depth"):
@@ -88,7 +91,7 @@ def write_folder_scan(
         unknown = set(held_out) - set(listed)
         if unknown:
             raise ValueError(f"held_out names {min(unknown)!r}, which is no frame")
-        head = _head(name, note, up, cameras, depth_scale)
+        head = _head(name, note, vertical, cameras, depth_scale)
         (unfinished / "scan.json").write_text(
             _layout(head, list(listed.values())), encoding="utf-8"
         )
@@ -99,6 +102,22 @@ def write_folder_scan(
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return target / "scan.json"
+
+
+def _check_head(
+    target: Path, name: str, up: Iterable[float] | Tensor | None, depth_scale: float
+) -> list[float] | None:
+    """Refuses what the reader would refuse, before frames are written; returns ``up`` as a list."""
+    if not name.strip():
+        raise ValueError(f"{target}: name is {name!r}, expected a text that is not empty")
+    if not 0 < depth_scale < float("inf"):
+        raise ValueError(f"{target}: depth_scale is {depth_scale}, expected units per metre > 0")
+    if up is None:
+        return None
+    vertical = [float(value) for value in up]
+    if direction(vertical, target) is None:
+        raise ValueError(f"{target}: up is empty; leave it out where it is not known")
+    return vertical
 
 
 def _same_rig(
@@ -164,8 +183,7 @@ def _write_frame(
         _save(image, folder / color, compress_level=COMPRESS_LEVEL)
     else:
         color = f"color/{frame.name}.jpg"
-        # No chroma subsampling: at the edges of small objects colour carries the feature.
-        _save(image, folder / color, quality=jpeg_quality, subsampling=0, optimize=True)
+        _save_jpeg(image, folder / color, jpeg_quality)
     units = (frame.depth.double() * depth_scale).round()
     if not bool(((units >= 0) & (units < SATURATED)).all()):
         raise ValueError(
@@ -183,6 +201,17 @@ def _write_frame(
     }
 
 
+def _save_jpeg(image: Image.Image, path: Path, quality: int) -> None:
+    """Without chroma subsampling: at the edges of small objects colour carries the feature."""
+    try:
+        _save(image, path, quality=quality, subsampling=0, optimize=True)
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the encoder
+            raise
+        # Pillow's buffer for an optimized file is too small for an image full of detail.
+        _save(image, path, quality=quality, subsampling=0)
+
+
 def _save(image: Image.Image, path: Path, **options: Any) -> None:
     """Saves an image; of a full disk the error names the file, which Pillow's does not."""
     try:
@@ -195,7 +224,7 @@ def _save(image: Image.Image, path: Path, **options: Any) -> None:
 def _head(
     name: str,
     note: str,
-    up: Iterable[float] | Tensor | None,
+    up: list[float] | None,
     cameras: tuple[Camera, Camera, Tensor],
     depth_scale: float,
 ) -> dict[str, Any]:
@@ -204,7 +233,7 @@ def _head(
     if note:
         head["note"] = note
     if up is not None:
-        head["up"] = torch.as_tensor(up, dtype=torch.float64).tolist()
+        head["up"] = up
     fields = [
         {"width": camera.width, "height": camera.height, "intrinsics": camera.intrinsics.tolist()}
         for camera in (color, depth)

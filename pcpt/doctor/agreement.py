@@ -55,20 +55,23 @@ def carry(
     """
     depth = observations.depth
     height, width = depth.shape[1:]
-    k = observations.intrinsics.float() * torch.tensor([[focal_factor], [focal_factor], [1.0]])
+    factors = torch.tensor([[focal_factor], [focal_factor], [1.0]])
+    k, k_there = ((observations.intrinsics[rows].float() * factors) for rows in (first, second))
     v, u = torch.meshgrid(
         torch.arange(0, height, GRID), torch.arange(0, width, GRID), indexing="ij"
     )
     z = depth[first][:, ::GRID, ::GRID].flatten(1) * depth_factor
-    x = (u.flatten() - k[0, 2]) / k[0, 0] * z
-    y = (v.flatten() - k[1, 2]) / k[1, 1] * z
+    x = (u.flatten() - k[:, 0, 2, None]) / k[:, 0, 0, None] * z
+    y = (v.flatten() - k[:, 1, 2, None]) / k[:, 1, 1, None] * z
     here = torch.stack((x, y, z), dim=2)
     relative = relative.float()
     there = here @ relative[:, :3, :3].transpose(1, 2) + relative[:, None, :3, 3]
     front = there[..., 2] > 1e-6
     safe = torch.where(front, there[..., 2], 1.0)
-    column = (there[..., 0] / safe * k[0, 0] + k[0, 2]).clamp(-2, width + 2).round().long()
-    row = (there[..., 1] / safe * k[1, 1] + k[1, 2]).clamp(-2, height + 2).round().long()
+    pixel = there[..., :2] / safe[..., None] * k_there[:, None, [0, 1], [0, 1]]
+    pixel = pixel + k_there[:, None, :2, 2]
+    column = pixel[..., 0].clamp(-2, width + 2).round().long()
+    row = pixel[..., 1].clamp(-2, height + 2).round().long()
     inside = front & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     index = torch.where(inside, row * width + column, 0)
     measured = depth[second].flatten(1).gather(1, index) * depth_factor

@@ -39,16 +39,17 @@ class ColorCamera:
     def unchanged(cls) -> "ColorCamera":
         return cls(torch.zeros(5, dtype=torch.float64))
 
-    def project(self, observations: Observations, points: Tensor) -> Tensor:
-        """(..., 2) pixels of the reduced image of (..., 3) points of the depth camera."""
-        k = observations.color_intrinsics.float()
+    def project(self, observations: Observations, rows: Tensor, points: Tensor) -> Tensor:
+        """(M, P, 2) pixels of the reduced images of frames ``rows`` (M,), of (M, P, 3) points of
+        their depth cameras."""
+        k = observations.color_intrinsics[rows].float()
         log_focal, right, down, x, y = self.values.float().unbind()
         pose = observations.depth_to_color.float()
         seen = points @ pose[:3, :3].T + pose[:3, 3] - torch.stack((x, y, torch.zeros_like(x)))
         z = seen[..., 2].clamp(min=1e-3)
         factor = log_focal.exp()
-        u = seen[..., 0] / z * k[0, 0] * factor + k[0, 2] + right
-        v = seen[..., 1] / z * k[1, 1] * factor + k[1, 2] + down
+        u = seen[..., 0] / z * k[:, 0, 0, None] * factor + k[:, 0, 2, None] + right
+        v = seen[..., 1] / z * k[:, 1, 1, None] * factor + k[:, 1, 2, None] + down
         return torch.stack((u, v), dim=-1)
 
     def camera(self, observations: Observations) -> tuple[Camera, Tensor]:
@@ -70,8 +71,8 @@ class ColorCamera:
         """The observations of a scan with this colour camera."""
         camera, pose = self.camera(observations)
         grey = observations.color_intrinsics.clone()
-        grey[:2, :2] *= self.values[0].exp()
-        grey[:2, 2] += self.values[1:3]
+        grey[:, :2, :2] *= self.values[0].exp()
+        grey[:, :2, 2] += self.values[1:3]
         return replace(
             observations, color_camera=camera, color_intrinsics=grey, depth_to_color=pose
         )
@@ -141,7 +142,7 @@ class Photometry:
         for rows, points, image in zip(
             (pairs.first, pairs.second), (pairs.here, pairs.there), images
         ):
-            pixel = camera.project(self.observations, points)
+            pixel = camera.project(self.observations, rows, points)
             grey, within = _sample(image, pixel)
             greys.append(grey)
             exists = (rows + shift >= 0) & (rows + shift < count)
@@ -209,11 +210,13 @@ def displacement(
     observations: Observations, pairs: Correspondence, camera: ColorCamera
 ) -> tuple[float, float]:
     """Median and 90th percentile by which the camera moves points, pixels of the full image."""
-    points = pairs.here[pairs.valid]
-    if len(points) == 0:
+    if not bool(pairs.valid.any()):
         return 0.0, 0.0
-    before = ColorCamera.unchanged().project(observations, points)
-    moved = (camera.project(observations, points) - before).norm(dim=1)
+    before, after = (
+        each.project(observations, pairs.first, pairs.here)[pairs.valid]
+        for each in (ColorCamera.unchanged(), camera)
+    )
+    moved = (after - before).norm(dim=1)
     moved = moved * observations.color_camera.width / observations.grey.shape[2]
     return float(moved.median()), float(moved.quantile(0.9))
 

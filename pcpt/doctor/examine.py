@@ -26,6 +26,8 @@ COLOR_SHARE, COLOR_PIXELS = 0.12, 1.0
 # much: intrinsics for another size.
 SAME_FACTOR, OTHER_SIZE = 0.07, 0.2
 SHIFT_MARGIN = 0.2  # the same share for colour of another frame
+# Frames whose intrinsics differ by more were not taken by one camera, which could be estimated.
+ONE_CAMERA = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,13 @@ def _examine_color(observations: Observations, evidence: dict[str, Any]) -> Exam
     if shift != 0 and shifts[shift] < (1 - SHIFT_MARGIN) * shifts[0] and shifts[shift] < mended:
         remedy = {"shift_color_by_frames": shift}
         return Examination(Diagnosis("time_shift", evidence, remedy), observations)
+    spread = observations.color_intrinsics_spread
+    if spread > ONE_CAMERA:
+        evidence["color"]["camera"] = (
+            f"not judged: intrinsics of frames differ by up to {spread:.1%}, so that one camera "
+            "cannot be estimated for all"
+        )
+        return Examination(Diagnosis("healthy", evidence), observations)
     pixels = moved / observations.color_camera.width * 640
     share = 1 - mended / max(now, 1e-6)
     if share > COLOR_SHARE and share * pixels > COLOR_PIXELS:

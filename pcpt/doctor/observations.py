@@ -26,12 +26,12 @@ class Observations:
         place: (F,) int64, place of each frame in the recording's listing.
         window: (F,) int64, number of the run of consecutive frames that it belongs to.
         depth: (F, h, w) float32, metres, subsampled.
-        intrinsics: (3, 3) float64, of ``depth``.
+        intrinsics: (F, 3, 3) float64, of ``depth``: a lens that focuses changes them.
         camera_to_world: (F, 4, 4) float64, of the depth camera.
         grey: (F, H, W) float32 in 0..1, reduced.
-        color_intrinsics: (3, 3) float64, of ``grey``.
+        color_intrinsics: (F, 3, 3) float64, of ``grey``.
         depth_to_color: (4, 4) float64, maps points of the depth to the colour camera.
-        color_camera: full size, as the scan has it.
+        color_camera: of the first frame, full size, as the scan has it.
         depth_size: (height, width) in full.
         lost: names of frames whose pose is missing or no rigid motion.
         without_depth: names of frames in which no depth was measured.
@@ -59,6 +59,16 @@ class Observations:
     def num_looked_at(self) -> int:
         left_out = len(self.lost) + len(self.without_depth) + len(self.wrong_size)
         return len(self.names) + left_out + len(self.damaged)
+
+    @property
+    def color_intrinsics_spread(self) -> float:
+        """By how much the frames' colour intrinsics differ: of focal lengths as a share of them, of
+        principal points as a share of the image's width, whichever is more."""
+        k = self.color_intrinsics
+        focal, centre = k[:, [0, 1], [0, 1]], k[:, :2, 2]
+        apart = (focal.amax(0) / focal.amin(0) - 1).max()
+        moved = (centre.amax(0) - centre.amin(0)).max() / self.grey.shape[2]
+        return float(torch.maximum(apart, moved))
 
 
 @dataclass(eq=False)
@@ -102,12 +112,12 @@ def observe(scan: Scan) -> Observations:
         raise Unreadable(lost, wrong_size, damaged)
     first = frames[0][2]
     step = _step(first.depth_camera.width, DEPTH_WIDTH)
-    intrinsics = first.depth_camera.intrinsics.clone()
-    intrinsics[:2] /= step  # every step-th pixel, so the centre of pixel 0 stays
+    intrinsics = torch.stack([frame.depth_camera.intrinsics for _, _, frame, _, _ in frames])
+    intrinsics[:, :2] /= step  # every step-th pixel, so the centre of pixel 0 stays
     shrink = _step(first.color_camera.width, GREY_WIDTH)
-    grey = first.color_camera.intrinsics.clone()
-    grey[:2, 2] -= (shrink - 1) / 2  # means of shrink x shrink pixels
-    grey[:2] /= shrink
+    grey = torch.stack([frame.color_camera.intrinsics for _, _, frame, _, _ in frames])
+    grey[:, :2, 2] -= (shrink - 1) / 2  # means of shrink x shrink pixels
+    grey[:, :2] /= shrink
     return Observations(
         names=[frame.name for _, _, frame, _, _ in frames],
         place=torch.tensor([place for place, *_ in frames]),

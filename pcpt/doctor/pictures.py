@@ -63,7 +63,7 @@ def agreement_curve(observations: Observations) -> Tensor | None:
 
 def _unproject(observations: Observations, row: int) -> tuple[Tensor, Tensor]:
     """(N, 3) points in the depth camera, and (N, 2) their rows and columns."""
-    depth, k = observations.depth[row], observations.intrinsics.float()
+    depth, k = observations.depth[row], observations.intrinsics[row].float()
     pixel = (depth > 0).nonzero()
     z = depth[pixel[:, 0], pixel[:, 1]]
     x = (pixel[:, 1] - k[0, 2]) / k[0, 0] * z
@@ -71,17 +71,17 @@ def _unproject(observations: Observations, row: int) -> tuple[Tensor, Tensor]:
     return torch.stack((x, y, z), dim=1), pixel
 
 
-def _pixels(observations: Observations, points: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, 2) int64 column and row in the grey image, and (N,) whether inside."""
+def _pixels(observations: Observations, row: int, points: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, 2) int64 column and row in the grey image of a frame, and (N,) whether inside."""
     height, width = observations.grey.shape[1:]
-    uv = ColorCamera.unchanged().project(observations, points)
+    (uv,) = ColorCamera.unchanged().project(observations, torch.tensor([row]), points[None])
     uv = uv.clamp(-1, max(height, width)).round().long()
     size = torch.tensor([width, height])
     return uv, ((uv >= 0) & (uv < size)).all(1)
 
 
 def _grey_at(observations: Observations, row: int, points: Tensor) -> tuple[Tensor, Tensor]:
-    uv, inside = _pixels(observations, points)
+    uv, inside = _pixels(observations, row, points)
     uv = torch.where(inside[:, None], uv, 0)
     return observations.grey[row][uv[:, 1], uv[:, 0]], inside
 
@@ -96,7 +96,7 @@ def _overlay(observations: Observations, row: int) -> Tensor:
     points = points[edge[pixel[:, 0], pixel[:, 1]]]
     picture = (observations.grey[row] * 255).round().clamp(0, 255).to(torch.uint8)
     picture = picture.expand(3, -1, -1).contiguous()
-    uv, inside = _pixels(observations, points)
+    uv, inside = _pixels(observations, row, points)
     uv = uv[inside]
     picture[:, uv[:, 1], uv[:, 0]] = torch.tensor([255, 60, 60], dtype=torch.uint8)[:, None]
     return picture

@@ -12,6 +12,8 @@ from pcpt.doctor.pictures import agreement_curve, cloud_picture, overlay_picture
 from pcpt.viz.picture import save_png, side_by_side
 from pcpt.viz.report import Cell, Figure, Report, Table, write_report
 
+PAGE, CAMERA = "report.html", "color_camera.json"
+
 
 def write_doctor_report(
     folder: Path | str, name: str, examination: Examination, up: Tensor | None = None
@@ -22,20 +24,21 @@ def write_doctor_report(
     ``seven_scenes`` source takes it.
 
     Args:
-        folder: made if need be; files of an earlier report are replaced.
+        folder: made if need be; files of an earlier report there are removed.
         name: of the scan, for the title.
         examination: what ``examine`` returned.
         up: (3,) against gravity, to hold the pictures upright.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_report(folder)
     diagnosis = examination.diagnosis
     figures = _figures(examination, up)
     for file, figure in figures.items():
         save_png(folder / f"{file}.png", figure.picture)
     if "color_camera" in diagnosis.remedy:
         camera = json.dumps(rounded(diagnosis.remedy["color_camera"]), indent=2)
-        (folder / "color_camera.json").write_text(camera + "\n", encoding="utf-8")
+        (folder / CAMERA).write_text(camera + "\n", encoding="utf-8")
     report = Report(
         title=f"{name}: {diagnosis.verdict}",
         summary=VERDICTS[diagnosis.verdict],
@@ -45,7 +48,17 @@ def write_doctor_report(
             _table("What was measured", diagnosis.evidence),
         ],
     )
-    return write_report(folder / "report.html", report)
+    return write_report(folder / PAGE, report)
+
+
+def _remove_report(folder: Path) -> None:
+    """Removes an earlier report, whose pictures and camera may be of another verdict. Without its
+    page there was none, and files of these names are somebody's own."""
+    if not (folder / PAGE).is_file():
+        return
+    pictures = (folder / f"{name}.png" for name in ("cloud", "agreement"))
+    for path in (*pictures, *folder.glob("overlay_*.png"), folder / CAMERA, folder / PAGE):
+        path.unlink(missing_ok=True)
 
 
 def _figures(examination: Examination, up: Tensor | None) -> dict[str, Figure]:

@@ -3,13 +3,14 @@ record, as a folder that appears whole or not at all."""
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from pcpt.config import changed_keys
 from pcpt.data.files import every_nth
 from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.images import WrongSize
+from pcpt.data.rig import rounded as rounded_numbers
 from pcpt.data.transforms import fit_view
 from pcpt.data.write_json import write_json
 from pcpt.data.write_scan import write_folder_scan
@@ -97,8 +99,7 @@ def _prepare(job: Job) -> Outcome:
         if record is not None:
             return _outcome(record, "kept")
         shutil.rmtree(target)
-    for left in job.out.glob(f".{job.name}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
+    _remove_parts(job)
     doctor = _doctor(job.scan) if job.settings.doctor else {}
     if job.settings.leave_out_ill and is_ill(doctor):
         return Outcome(job.name, "left_out", doctor=doctor)
@@ -114,6 +115,13 @@ def _prepare(job: Job) -> Outcome:
         finish=partial(_write_record, job, frames, doctor),
     )
     return _outcome(read_record(target), "prepared")
+
+
+def _remove_parts(job: Job) -> None:
+    """Removes what a killed run left of this scan; scan ``a.2`` is not scan ``a``."""
+    for path in job.out.glob(".*.part"):
+        if re.fullmatch(rf"\.{re.escape(job.name)}\.\d+\.part", path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _checked_record(job: Job, target: Path) -> dict[str, Any] | None:
@@ -138,8 +146,13 @@ def _checked_record(job: Job, target: Path) -> dict[str, Any] | None:
 
 
 def recording_digest(scan: Scan) -> str:
-    """SHA-256 of the names of a scan and of all its frames: tells recordings apart."""
-    return hashlib.sha256(json.dumps([scan.name, *scan.names]).encode()).hexdigest()
+    """SHA-256 of all that tells a recording from others without decoding its images; the same
+    wherever it lies, and by whatever path it was opened."""
+    digest = hashlib.sha256()
+    up = rounded_numbers(scan.up) if scan.up is not None else []
+    for part in ([*scan.names], sorted(scan.held_out), up, *scan.evidence()):
+        digest.update(json.dumps(part).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def is_ill(doctor: dict[str, Any]) -> bool:
@@ -209,8 +222,9 @@ def changed(frame: Frame, settings: Settings) -> Frame:
     """
     image, color_camera = frame.image, frame.color_camera
     depth, depth_camera = frame.depth, frame.depth_camera
-    if settings.size is not None:
+    if _reduces(settings.size, color_camera):
         image, color_camera = fit_view(image, color_camera, settings.size)
+    if _reduces(settings.size, depth_camera):
         depth, depth_camera = _nearest(depth, depth_camera, settings.size)
     depth = torch.where((depth >= 0) & (depth <= settings.farthest), depth, 0.0)
     if not bool((depth * UNITS).round().any()):
@@ -220,10 +234,14 @@ def changed(frame: Frame, settings: Settings) -> Frame:
     )
 
 
+def _reduces(size: tuple[int, int] | None, camera: Camera) -> TypeGuard[tuple[int, int]]:
+    """Whether the size is asked for and no side of it is longer than the camera's: images are never
+    enlarged."""
+    return size is not None and size[0] <= camera.height and size[1] <= camera.width
+
+
 def _nearest(depth: Tensor, camera: Camera, size: tuple[int, int]) -> tuple[Tensor, Camera]:
-    """Depth reduced to (H, W) by the pixel nearest to each new centre; never enlarged."""
-    if size[0] > camera.height or size[1] > camera.width:
-        return depth, camera
+    """Depth reduced to (H, W) by the pixel nearest to each new centre."""
     rows, columns = (
         ((torch.arange(new) + 0.5) * old / new).long()
         for new, old in zip(size, (camera.height, camera.width))

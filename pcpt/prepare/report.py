@@ -36,6 +36,7 @@ def summary(finished: Finished) -> dict[str, Any]:
         "frames_per_second": round(written / max(finished.seconds, 1e-9), 2),
         "ill": ill,
         "not_judged": [e.name for e in there if e.doctor.get("verdict") == NOT_JUDGED],
+        "others": finished.others,
         "errors": finished.errors,
     }
 
@@ -77,6 +78,8 @@ def text(report: dict[str, Any]) -> str:
     for name, ill in report["ill"].items():
         where = "LEFT OUT" if ill["left_out"] else "PREPARED ALL THE SAME"
         lines.append(f"ILL       {name}: {ill['verdict']} ({where}); remedy: {ill['remedy']}")
+    for name in report["others"]:
+        lines.append(f"OTHER     {name}: of an earlier run; where recordings lie now there is none")
     for name, error in report["errors"].items():
         lines.append(f"FAILED    {name}: {error}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,7 @@ from pcpt.data.json_object import JsonObject, read_json
 from pcpt.data.write_json import write_json
 from pcpt.prepare.backends import run_jobs, run_on_dask
 from pcpt.prepare.convert import Job, Outcome
-from pcpt.prepare.find import find_scans
-from pcpt.prepare.names import unique_names
+from pcpt.prepare.find import Found, Named, find_scans
 from pcpt.prepare.record import RECORD, read_record, sha256_of
 from pcpt.prepare.settings import Settings
 
@@ -42,12 +41,14 @@ class Preparation:
 class Finished:
     """Attributes:
     outcomes: of every scan that could be opened, by name.
-    refused: paths that could not be opened, and why.
+    refused: paths that could not be opened, and names that several scans have, and why.
+    others: folders of ``out`` with a scan of an earlier run that was not met in this one.
     seconds: that it all took.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -76,17 +77,19 @@ def prepare_scans(
     """
     begin = time.monotonic()
     found = find_scans(preparation.settings.source, preparation.path, preparation.settings.options)
-    names = unique_names([(scan.name, path.resolve().parts) for path, scan in found.scans])
+    named = found.named()
     out = preparation.out
     out.mkdir(parents=True, exist_ok=True)
+    found.refused.pop(out.resolve(), None)  # where it lies among the recordings
     with _alone(out):
         _claim(out, preparation.settings)
         _remove_parts(out)
         jobs = [
-            Job(scan, name, out.resolve(), preparation.settings)
-            for name, (_, scan) in zip(names, found.scans)
+            Job(alike[0][1], name, out.resolve(), preparation.settings)
+            for name, alike in named.items()
+            if len(alike) == 1
         ]
-        finished = Finished(refused={str(path): why for path, why in found.refused.items()})
+        finished = Finished(refused=_refused(found, named))
         if preparation.scheduler:
             outcomes = run_on_dask(jobs, preparation.scheduler)
         else:
@@ -96,9 +99,24 @@ def prepare_scans(
             tell(outcome)
         finished.outcomes.sort(key=lambda outcome: outcome.name)
         _remove_parts(out)  # of workers that died
-        write_index(out)
+        known = {*named, *found.refused_names()}
+        finished.others = [path.name for path in prepared_scans(out) if path.name not in known]
+        write_index(out, finished.others)
     finished.seconds = time.monotonic() - begin
     return finished
+
+
+def _refused(found: Found, named: Named) -> dict[str, str]:
+    """Paths that could not be opened and names that do not tell scans apart, and why."""
+    refused = {str(path): why for path, why in found.refused.items()}
+    for name, alike in named.items():
+        if len(alike) > 1:
+            places = " and ".join(str(scan.folder or path) for path, scan in alike)
+            refused[name] = (
+                f"{places} would all be prepared under this name; rename them, or prepare them "
+                "into folders of their own"
+            )
+    return refused
 
 
 def prepared_scans(out: Path) -> list[Path]:
@@ -106,8 +124,13 @@ def prepared_scans(out: Path) -> list[Path]:
     return sorted(path.parent for path in out.glob(f"*/{RECORD}") if path.parent.name[0] != ".")
 
 
-def write_index(out: Path) -> Path:
-    """Writes index.json from the records of ``out``, whole or not at all."""
+def write_index(out: Path, others: Collection[str] = ()) -> Path:
+    """Writes index.json from the records of ``out``, whole or not at all.
+
+    Args:
+        out: that ``prepare_scans`` wrote.
+        others: names of those scans that were not met in the last run.
+    """
     scans: dict[str, Any] = {}
     for folder in prepared_scans(out):
         record = read_record(folder)
@@ -117,7 +140,7 @@ def write_index(out: Path) -> Path:
             "verdict": record["doctor"].get("verdict", ""),
             "record_sha256": sha256_of(folder / RECORD),
         }
-    write_json(out / INDEX, {"version": 1, "scans": scans})
+    write_json(out / INDEX, {"version": 1, "scans": scans, "others": sorted(others)})
     return out / INDEX
 
 

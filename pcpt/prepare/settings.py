@@ -18,7 +18,7 @@ class Settings:
         options: ``key=value`` of the source.
         every: take every Nth frame of those that the source lists.
         size: (H, W) that images are reduced to; None keeps them. Colour is averaged, depth takes
-            the nearest pixel, cameras follow. Depth is never enlarged.
+            the nearest pixel, cameras follow. Images with a shorter side are left as they are.
         max_depth: farther measurements are left out, metres; 0 means no limit but that of the files
             (65.5 m).
         jpeg: quality of JPEG colour, 1 to 100; 0 writes PNG, which loses nothing.

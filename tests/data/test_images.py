@@ -77,6 +77,16 @@ def test_depth_of_8_bits_is_refused_with_a_remedy(
         common_size([path], "depth")
 
 
+def test_colour_of_16_bits_is_refused(tmp_path: Path) -> None:
+    """Pillow would read the higher eight of each channel without a word."""
+    pixels = np.random.default_rng(0).integers(0, 1 << 16, (*SIZE, 4)).astype(np.uint16)
+    for channels in (1, 3, 4):
+        path = tmp_path / f"{channels}.png"
+        assert cv2.imwrite(str(path), pixels[..., :channels])
+        with pytest.raises(ValueError, match=r"png holds .*16.* pixels, expected 8-bit RGB"):
+            read_color(path, SIZE)
+
+
 def test_depth_where_colour_was_expected(tmp_path: Path) -> None:
     write_depth(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png.*8-bit RGB.*depth image"):

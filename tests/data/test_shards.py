@@ -24,7 +24,7 @@ from tests.engine.test_resume import figures
 
 def prepared(folder: Path, *words: str, megabytes: str = "0.008") -> Path:
     """Two scans of 3 and 5 frames, the first with frames held out, in several shards."""
-    tiny_scans.write_folder(folder / "in" / "a")
+    tiny_scans.write_folder(folder / "in" / "tiny")
     tiny_scans.write_seven_scenes(folder / "in" / "b", num_frames=5)
     out = folder / "out"
     given = ["prepare", "auto", str(folder / "in"), str(out), "--no-doctor", "--shards", megabytes]

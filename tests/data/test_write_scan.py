@@ -1,12 +1,15 @@
 """What write_folder_scan writes is what the folder source reads, or else nothing at all."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from pcpt.data.frame import Frame, Scan
 from pcpt.data.sources.folder import Folder
@@ -101,6 +104,49 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="held_out names 'f7', which is no frame"):
         write_folder_scan(tmp_path / "b", "b", [first], held_out=["f7"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": " "}, "name is ' '"),
+        ({"depth_scale": 0.0}, "depth_scale is 0.0"),
+        ({"depth_scale": float("inf")}, "depth_scale is inf"),
+        ({"up": [0, 0, 0]}, "up is .*not all 0"),
+        ({"up": [0, 1]}, "up is .*three finite numbers"),
+        ({"up": [0, float("nan"), 1]}, "up is .*three finite numbers"),
+        ({"up": []}, "up is empty"),
+    ],
+)
+def test_what_the_reader_refuses_is_refused_before_any_frame(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    def never() -> Iterator[Frame]:
+        raise AssertionError("a frame was asked for")
+        yield
+
+    with pytest.raises(ValueError, match=message):
+        write_folder_scan(tmp_path / "b", **{"name": "b", "frames": never(), **options})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jpeg_of_an_image_full_of_detail(tmp_path: Path) -> None:
+    """Pillow cannot optimize it; others keep the bytes that optimizing gives."""
+    camera = Camera([[400.0, 0, 320], [0, 400, 240], [0, 0, 1]], 480, 640, torch.eye(4))
+    noise = torch.randint(256, (3, 480, 640), generator=torch.Generator().manual_seed(0))
+    depth = torch.ones(480, 640)
+    frames = [
+        Frame("noise", noise.to(torch.uint8), depth, camera, camera),
+        Frame("flat", torch.full((3, 480, 640), 90, dtype=torch.uint8), depth, camera, camera),
+    ]
+    write_folder_scan(tmp_path / "b", "b", frames, jpeg_quality=90)
+    assert len(open_scan(tmp_path / "b").names) == 2
+    loaded = open_scan(tmp_path / "b").load("noise").image
+    assert (loaded.float() - noise).abs().mean() < 10
+    expected = io.BytesIO()
+    pixels = frames[1].image.permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(expected, "JPEG", quality=90, subsampling=0, optimize=True)
+    assert (tmp_path / "b" / "color" / "flat.jpg").read_bytes() == expected.getvalue()
 
 
 def test_intrinsics_that_differ_between_frames(tmp_path: Path) -> None:

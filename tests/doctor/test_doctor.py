@@ -6,17 +6,24 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from pcpt.cli import main
-from pcpt.data.frame import BrokenFrame, LostPose, NoDepth, Scan
+from pcpt.data.frame import BrokenFrame, Frame, LostPose, NoDepth, Scan
+from pcpt.data.transforms import fit_view
 from pcpt.doctor import VERDICTS, Diagnosis, examine, open_scan, write_doctor_report
-from pcpt.doctor.observations import MAX_FRAMES, WINDOW, windows
+from pcpt.doctor.agreement import agreement, frame_pairs
+from pcpt.doctor.observations import MAX_FRAMES, WINDOW, observe, windows
+from pcpt.doctor.pictures import fused
+from pcpt.geometry.camera import Camera
 from pcpt.view import load_cloud
 from tests.data.labelled_images import write_labelled_scan
+from tests.data.recordings import MemoryScan
 from tests.doctor.corruptions import FAULTS, Altered, Cached
 
 
@@ -189,6 +196,75 @@ def test_report_holds_the_estimated_camera(tmp_path: Path) -> None:
     found = Examination(Diagnosis("color_unregistered", {}, {"color_camera": camera}))
     write_doctor_report(tmp_path, "scan", found)
     assert json.loads((tmp_path / "color_camera.json").read_text()) == camera
+
+
+def test_a_report_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    from pcpt.doctor import Examination
+
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "color_camera.json").write_text("mine")
+    write_doctor_report(own, "scan", Examination(Diagnosis("healthy")))
+    assert (own / "color_camera.json").read_text() == "mine"  # there was no report
+
+    folder = tmp_path / "report"
+    camera = {"color_camera": {"width": 4}}
+    write_doctor_report(folder, "scan", Examination(Diagnosis("color_unregistered", {}, camera)))
+    for name in ("cloud.png", "agreement.png", "overlay_mended.png", "notes.txt"):
+        (folder / name).write_text("")
+    write_doctor_report(folder, "scan", Examination(Diagnosis("healthy")))
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "report.html"]
+
+
+def zoomed(frame: Frame, factor: float) -> Frame:
+    """The middle of both images, enlarged: what a lens of a longer focal length sees."""
+
+    def middle(camera: Camera) -> tuple[int, int, int, int]:
+        size = [round(side / factor) for side in (camera.height, camera.width)]
+        return (camera.height - size[0]) // 2, (camera.width - size[1]) // 2, size[0], size[1]
+
+    top, left, height, width = middle(frame.color_camera)
+    image, color = fit_view(
+        frame.image[:, top : top + height, left : left + width],
+        frame.color_camera.cropped(top, left, height, width),
+        (frame.color_camera.height, frame.color_camera.width),
+    )
+    top, left, height, width = middle(frame.depth_camera)
+    camera = frame.depth_camera
+    depth = F.interpolate(
+        frame.depth[None, None, top : top + height, left : left + width],
+        size=(camera.height, camera.width),
+        mode="nearest-exact",
+    )[0, 0]
+    near = camera.cropped(top, left, height, width).resized(camera.height, camera.width)
+    return replace(frame, image=image, color_camera=color, depth=depth, depth_camera=near)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_lens_that_zooms_is_healthy(office_scan: Scan, both: bool) -> None:
+    def zoom(place: int, frame: Frame) -> Frame:
+        near = zoomed(frame, 1.0 if place < 2 else 1.3)
+        return near if both else replace(frame, image=near.image, color_camera=near.color_camera)
+
+    still = examine(office_scan).diagnosis.evidence
+    found = examine(Altered(office_scan, list(office_scan.names), zoom)).diagnosis
+    assert found.healthy, found.to_json()
+    color = found.evidence["color"]
+    assert color["camera"].startswith("not judged: intrinsics of frames differ by up to 30")
+    assert color["disagreement"] < 1.2 * still["color"]["disagreement"]
+    assert found.evidence["depth_agreement"] > 0.6 * still["depth_agreement"]
+    assert "camera" not in still["color"]
+
+
+def test_every_frame_is_carried_and_drawn_by_its_own_intrinsics() -> None:
+    """Of a corner of two walls, z = 3 - |x - 0.5|."""
+    scan = MemoryScan("corner", 8, [], [])
+    zooming = Altered(scan, list(scan.names), lambda i, frame: zoomed(frame, 1 + 0.15 * i))
+    observations = observe(zooming)
+    x, _, z = fused(observations)[0].unbind(1)
+    assert (z - (3 - (x - 0.5).abs())).abs().quantile(0.95) < 0.03
+    first, second = frame_pairs(observations, (1, 2))
+    assert agreement(observations, second, first).mean() > 0.95  # those that look closer
 
 
 def test_opening(tmp_path: Path, office: Path, shared_data: Path) -> None:

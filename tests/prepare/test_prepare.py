@@ -19,10 +19,14 @@ from pcpt.data.sources.folder import Folder
 from pcpt.data.sources.seven_scenes import SevenScenes
 from pcpt.geometry.camera import Camera
 from pcpt.prepare import Preparation, Settings, prepare_scans, verify
-from pcpt.prepare.convert import changed
-from pcpt.prepare.names import safe_name, unique_names
+from pcpt.prepare.convert import Job, changed, prepare_scan
+from pcpt.prepare.find import find_scans
+from pcpt.prepare.names import name_below, safe_name
 from pcpt.prepare.report import summary
 from tests.data import tiny_scans
+from tests.data.foreign_scans import write_tum
+from tests.data.labelled_images import write_labelled_scan
+from tests.data.recordings import MemoryScan
 from tests.data.sens_bytes import Sens
 
 QUICK = ["--no-doctor"]
@@ -107,12 +111,17 @@ def test_every_size_and_max_depth(recordings: Path, tmp_path: Path) -> None:
     assert torch.allclose(frame.color_camera.intrinsics, expected)
 
 
-def test_depth_is_not_enlarged() -> None:
+def test_images_are_not_enlarged() -> None:
     camera = Camera(torch.tensor(tiny_scans.INTRINSICS), 16, 24)
     image = torch.zeros(3, 16, 24, dtype=torch.uint8)
     frame = Frame("f", image, torch.ones(16, 24), camera, camera)
     larger = changed(frame, Settings("folder", size=(32, 20)))
-    assert larger.image.shape == (3, 32, 20) and larger.depth.shape == (16, 24)
+    assert larger.image.shape == (3, 16, 24) and larger.depth.shape == (16, 24)
+    assert larger.color_camera == camera
+    wide = Camera(torch.tensor(tiny_scans.INTRINSICS), 32, 48)
+    frame = Frame("f", torch.zeros(3, 32, 48, dtype=torch.uint8), frame.depth, wide, camera)
+    smaller = changed(frame, Settings("folder", size=(20, 30)))
+    assert smaller.image.shape == (3, 20, 30) and smaller.depth.shape == (16, 24)
 
 
 def test_broken_frames_are_skipped_and_counted(recordings: Path, tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_held_out_marks_are_kept_and_may_be_broken(tmp_path: Path) -> None:
     folder = tiny_scans.write_folder(tmp_path / "in" / "x", description)
     (folder / "d" / "0.png").unlink()
     assert run("folder", tmp_path / "in", tmp_path / "out") == 0
-    scan = opened(tmp_path / "out", "tiny")
+    scan = opened(tmp_path / "out", "x_tiny")
     assert list(scan.names) == ["f1", "f2"] and scan.held_out == {"f2"}
     assert scan.up is not None and scan.up.tolist() == [0, -1, 0]
 
@@ -257,12 +266,18 @@ def test_auto_takes_each_folder_by_its_layout(tmp_path: Path, capsys: Any) -> No
     (recordings / "empty").mkdir()
     assert run("auto", recordings, tmp_path / "out") == 0
     index = json.loads((tmp_path / "out" / "index.json").read_text())
-    assert sorted(index["scans"]) == ["goggles", "one", "tiny"]
+    assert sorted(index["scans"]) == ["goggles", "kinect_one", "mine_tiny"]
     assert run("auto", recordings / "empty", tmp_path / "out2") == 2
     assert "no scan found" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "..", "a/b", "shards", "", ".hidden"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../../evil", "/etc/evil", "..", "a/b", "", ".hidden"),
+        *("shards", "index.json", "Report.json", "settings.json", ".lock"),
+    ],
+)
 def test_scan_names_never_leave_the_folder(tmp_path: Path, name: str) -> None:
     description = tiny_scans.folder_json() | {"name": name or " x "}
     tiny_scans.write_folder(tmp_path / "in", description)
@@ -270,7 +285,11 @@ def test_scan_names_never_leave_the_folder(tmp_path: Path, name: str) -> None:
     assert run("folder", tmp_path / "in", out) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "in"]
     (written,) = [path for path in out.iterdir() if path.is_dir()]
-    assert written.name == safe_name(name or " x ") != "shards"
+    assert written.name == safe_name(name or " x ")
+    assert {path.name for path in out.iterdir()} - {written.name} == {
+        "index.json", "report.json", "settings.json", ".lock"
+    }  # fmt: skip
+    assert verify(out) == []
     assert written.parent == out and "/" not in written.name and written.name[0] != "."
 
 
@@ -284,11 +303,132 @@ def test_frame_names_never_leave_the_folder(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
 
 
-def test_names_are_told_apart_by_their_paths() -> None:
-    named = [("seq-01", ("d", "chess")), ("seq-01", ("d", "fire")), ("Seq-02", ("d", "fire"))]
-    assert unique_names(named) == ["chess_seq-01", "fire_seq-01", "Seq-02"]
-    with pytest.raises(ValueError, match="two scans are named"):
-        unique_names([("x", ("a",)), ("X", ("a",))])
+def test_a_recording_of_equal_frame_names_is_another(tmp_path: Path) -> None:
+    for scene in ("chess", "fire"):
+        tiny_scans.write_seven_scenes(tmp_path / scene / "seq-01")
+    pose = tmp_path / "fire" / "seq-01" / "frame-000004.pose.txt"
+    tiny_scans.write_matrix(pose, tiny_scans.pose(5))
+    out = tmp_path / "out"
+    assert run("seven_scenes", tmp_path / "chess", out) == 0
+    before = content(out / "seq-01")
+    assert run("seven_scenes", tmp_path / "fire", out) == 1
+    report = json.loads((out / "report.json").read_text())
+    assert "another recording" in report["errors"]["seq-01"]
+    assert content(out / "seq-01") == before
+    (tmp_path / "chess").rename(tmp_path / "elsewhere")
+    assert run("seven_scenes", tmp_path / "elsewhere", out) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["scans_by_status"] == {"kept": 1}
+
+
+def test_names_follow_the_path_alone() -> None:
+    base = Path("/in")
+    for folder, own, name in (
+        ("/in/chess/seq-01", "seq-01", "chess_seq-01"),
+        ("/in/chess/seq-01", "in_chess_seq-01", "chess_seq-01"),
+        ("/in/scene0000_00", "scene0000_00", "scene0000_00"),
+        ("/in", "scene0000_00", "scene0000_00"),
+        ("/in", "in", "in"),
+        ("/in/mine", "kitchen", "mine_kitchen"),
+    ):
+        assert name_below(base, Path(folder), own) == name
+    long = [name_below(base, base / ("x" * 200) / end, end) for end in ("a", "b")]
+    assert long[0] != long[1] and max(map(len, long)) <= 120
+
+
+def scene_folder(root: Path) -> Path:
+    """Scenes of sequences, as 7-Scenes has them."""
+    for scene, count in (("chess", 2), ("fire", 1)):
+        for number in range(1, count + 1):
+            tiny_scans.write_seven_scenes(root / scene / f"seq-{number:02d}")
+    return root
+
+
+def index_of(out: Path) -> dict[str, Any]:
+    return json.loads((out / "index.json").read_text())
+
+
+def test_names_do_not_depend_on_what_else_is_found(tmp_path: Path, capsys: Any) -> None:
+    recordings, out = scene_folder(tmp_path / "in"), tmp_path / "out"
+    broken = recordings / "fire" / "seq-01" / "camera-intrinsics.txt"
+    text = broken.read_text()
+    broken.unlink()
+    assert run("seven_scenes", recordings, out) == 1
+    assert sorted(index_of(out)["scans"]) == ["chess_seq-01", "chess_seq-02"]
+    broken.write_text(text)
+    assert run("seven_scenes", recordings, out) == 0
+    names = ["chess_seq-01", "chess_seq-02", "fire_seq-01"]
+    assert sorted(index_of(out)["scans"]) == names and index_of(out)["others"] == []
+    for source, path in (("auto", recordings), ("seven_scenes", recordings / "*" / "seq-*")):
+        assert run(source, path, tmp_path / source) == 0
+        assert sorted(index_of(tmp_path / source)["scans"]) == names
+
+    shutil.rmtree(recordings / "chess" / "seq-01")
+    capsys.readouterr()
+    assert run("seven_scenes", recordings, out) == 0
+    assert "OTHER     chess_seq-01: of an earlier run" in capsys.readouterr().out
+    assert index_of(out)["others"] == ["chess_seq-01"]
+    assert json.loads((out / "report.json").read_text())["others"] == ["chess_seq-01"]
+    broken.unlink()  # refused, but where it was
+    assert run("seven_scenes", recordings, out) == 1
+    assert index_of(out)["others"] == ["chess_seq-01"] and verify(out) == []
+
+
+def test_scans_of_one_name_are_named_and_the_others_prepared(tmp_path: Path) -> None:
+    recordings = tmp_path / "in"
+    for name in ("a/b", "a_b", "c"):
+        tiny_scans.write_seven_scenes(recordings / name)
+    assert run("seven_scenes", recordings, tmp_path / "out") == 1
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    ((name, error),) = report["errors"].items()
+    assert name == "a_b" and f"{recordings / 'a' / 'b'} and {recordings / 'a_b'} would" in error
+    assert sorted(index_of(tmp_path / "out")["scans"]) == ["c"]
+
+
+def test_a_recording_without_what_it_is_recognised_by_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b", "deep/c", "deep/d"):
+        write_tum(tmp_path / "in" / name)
+    for name in ("b", "deep/d"):
+        (tmp_path / "in" / name / "groundtruth.txt").unlink()
+    (tmp_path / "in" / "empty").mkdir()
+    for path in ("in", "in/*"):  # the results may lie among the recordings
+        for _ in range(2):
+            words = ("intrinsics=[20,20,11.5,7.5]",)
+            assert run("tum", tmp_path / path, tmp_path / "in" / "out", *words) == 1
+            report = json.loads((tmp_path / "in" / "out" / "report.json").read_text())
+            assert report["scans"] == 2 and len(report["errors"]) == 2
+            for name in ("b", "deep/d"):
+                assert "groundtruth.txt does not exist" in report["errors"][
+                    str(tmp_path / "in" / name)
+                ]  # fmt: skip
+
+
+def test_paths_are_absolute(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have been started in another folder. Links keep the names that they have."""
+    here = tmp_path / "[here]"  # no wildcard
+    here.mkdir()
+    recordings.rename(here / "in")
+    (here / "in" / "a").rename(tmp_path / "far")
+    (here / "in" / "a").symlink_to(tmp_path / "far")
+    monkeypatch.chdir(here)
+    for path in ("in", "in/*", "./in/../in/a"):
+        found = find_scans("seven_scenes", path, ())
+        assert found.scans
+        for opened_path, scan in found.scans:
+            assert opened_path.is_absolute()
+            assert scan.folder is not None and scan.folder.is_absolute()
+    assert list(find_scans("seven_scenes", "in", ()).named()) == ["a", "b", "c"]
+    assert list(find_scans("seven_scenes", "in/*", ()).named()) == ["a", "b", "c"]
+
+
+def test_parts_of_another_scan_are_left_alone(tmp_path: Path) -> None:
+    for name in (".room.17.part", ".room.2.17.part"):
+        (tmp_path / name).mkdir()
+    job = Job(MemoryScan("room", 1, [], []), "room", tmp_path, Settings("memory", doctor=False))
+    assert prepare_scan(job).status == "prepared"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".room.2.17.part", "room"]
 
 
 def test_verify_names_what_was_damaged(recordings: Path, tmp_path: Path, capsys: Any) -> None:
@@ -349,11 +489,14 @@ def test_ill_scans_are_named_with_their_remedy(tmp_path: Path, capsys: Any) -> N
 
 
 def test_mistakes_are_told(recordings: Path, tmp_path: Path, capsys: Any) -> None:
+    labelled = tmp_path / "labelled"
+    write_labelled_scan(labelled, "scene0000_00")
     for words, said in (
         (["seven_scenes", str(tmp_path / "absent"), str(tmp_path / "o")], "does not exist"),
         (["seven_scene", str(recordings), str(tmp_path / "o")], "did you mean 'seven_scenes'"),
         (["seven_scenes", str(recordings), str(tmp_path / "o"), "depht_scale=3"], "depht_scale"),
         (["scannet_scenes", str(recordings), str(tmp_path / "o")], "root"),
+        (["scannet_images", str(labelled), str(tmp_path / "o")], "labelled images, not the posed"),
         (["seven_scenes", str(recordings), str(tmp_path / "o"), "--every", "0"], "--every"),
     ):
         assert main(["prepare", *words]) == 2

@@ -17,6 +17,8 @@ from pcpt.data.rooms.labels import write_label_table
 from pcpt.data.rooms.scan import write_room
 
 VERSION = 1  # of the rooms themselves: raised when the same seed no longer gives the same bytes
+# Likewise of rooms with label images. 1 numbered all things of a plan; 2 follows objectId.
+LABEL_IMAGES_VERSION = 2
 SETTINGS = "rooms.json"
 
 
@@ -117,7 +119,8 @@ def write_splits(out: Path) -> None:
 
 
 def _check_settings(path: Path, config: RoomsConfig) -> None:
-    settings = json.loads(json.dumps({"version": VERSION, **asdict(config)}))
+    version = LABEL_IMAGES_VERSION if config.label_images else VERSION
+    settings = json.loads(json.dumps({"version": version, **asdict(config)}))
     if not path.exists():
         path.write_text(json.dumps(settings, indent=1) + "\n")
         return

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HINT = "synthetic rooms need trimesh and embreex; install them with pip install 'pcpt[rooms]'"
+HINT = "synthetic rooms need the package embreex: pip install 'pcpt[rooms]'"
 
 
 @dataclass(frozen=True)

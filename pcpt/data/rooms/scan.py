@@ -100,10 +100,10 @@ def write_room(config: RoomsConfig, number: int, folder: Path, name: str) -> Non
             posed(room.color_camera, pose),
             frame.image,
         )
-    _write_mesh(room, fusion.finish(), folder, name)
+    present = _write_mesh(room, fusion.finish(), folder, name)
     _write_description(config, room, folder / f"{name}.txt")
     if config.label_images:
-        _write_label_images(room, views, folder)
+        _write_label_images(room, present, views, folder)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,8 @@ def _four(camera: Camera) -> np.ndarray:
     return matrix
 
 
-def _write_mesh(room: Room, mesh: FusedMesh, folder: Path, name: str) -> None:
+def _write_mesh(room: Room, mesh: FusedMesh, folder: Path, name: str) -> list[int]:
+    """Returns the things that have a vertex, in the order of their ``objectId``."""
     turn = room.room_to_scan
     points = (mesh.points @ turn[:3, :3].T + turn[:3, 3]).astype(np.float32)
     files = ScanNetFiles(folder.with_name(name))
@@ -178,6 +179,7 @@ def _write_mesh(room: Room, mesh: FusedMesh, folder: Path, name: str) -> None:
         folder / files.aggregation.name, name, mesh.instance, mesh.segment, names
     )
     _write_boxes(room, present, folder / f"{name}.boxes.json", name)
+    return present
 
 
 def _write_boxes(room: Room, present: list[int], path: Path, name: str) -> None:
@@ -224,14 +226,16 @@ def _write_description(config: RoomsConfig, room: Room, path: Path) -> None:
     )
 
 
-def _write_label_images(room: Room, shots: list[Shot], folder: Path) -> None:
+def _write_label_images(room: Room, present: list[int], shots: list[Shot], folder: Path) -> None:
     ids = np.array([*(raw_id(thing.label) for thing in room.scene.things), 0], np.uint16)
+    objects = np.zeros_like(ids)  # the last, as of ``ids``, is for pixels of nothing, which are -1
+    objects[present] = np.arange(1, len(present) + 1)
     for kind in ("label-filt", "instance-filt"):
         (folder / kind).mkdir()
     for index, shot in enumerate(shots):
         for kind, image in (
             ("label-filt", ids[shot.color_instance]),
-            ("instance-filt", (shot.color_instance + 1).astype(np.uint16)),
+            ("instance-filt", objects[shot.color_instance]),
         ):
             path = folder / kind / f"{index}.png"
             if not cv2.imwrite(str(path), image):

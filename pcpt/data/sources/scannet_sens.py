@@ -1,8 +1,9 @@
 """ScanNet (Dai et al., CVPR 2017) straight from its .sens files, without exporting them first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,12 @@ class SensScan(Scan):
         if not depth.any():
             raise NoDepth(f"depth image of frame {name} of {self.reader.path}: nothing measured")
         return Frame(name, image, torch.from_numpy(depth), color_camera, depth_camera)
+
+    def evidence(self) -> Iterator[Any]:
+        """The cameras, and the header of every frame."""
+        yield self._rig.evidence()
+        for name in self.names:
+            yield self.reader.frame_header(int(name)).hex()
 
 
 @register("datasets", "scannet_sens")

@@ -1,7 +1,9 @@
 """Prepared scans from tar shards, as ``pcpt prepare --shards`` packs them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,6 +77,15 @@ class ShardScan(Scan):
         )
         image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
         return Frame(name, image, metres, color, depth)
+
+    def evidence(self) -> Iterator[Any]:
+        """The description of every frame, and the sizes of its images."""
+        for place in self._frames.values():
+            try:
+                description = _read(place.path, place.description).decode(errors="replace")
+            except BrokenFrame:
+                description = ""
+            yield [description, place.color.size, place.depth.size]
 
 
 @register("datasets", "shards")

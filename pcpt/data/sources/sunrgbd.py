@@ -2,15 +2,24 @@
 boxes around furniture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pcpt.choices import check_choice, check_minimum
-from pcpt.data.files import expand_roots, pinhole, read_intrinsics, read_numbers, scan_names
+from pcpt.data.files import (
+    content_digest,
+    expand_roots,
+    pinhole,
+    read_intrinsics,
+    read_numbers,
+    scan_names,
+    size_of,
+)
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.images import common_size, read_color, read_depth
 from pcpt.data.poses import rigid
@@ -212,6 +221,14 @@ class SUNRGBDImage(Scan):
         if self._config.max_depth:
             metres = metres.clamp(max=self._config.max_depth)
         return Frame(name, read_color(image_path, size), metres, camera, camera)
+
+    def evidence(self) -> Iterator[Any]:
+        """The images by their sizes, the camera by its files' content."""
+        for part in ("image", self._config.depth):
+            yield [(path.name, size_of(path)) for path in sorted((self.folder / part).glob("*"))]
+        tilts = sorted((self.folder / "extrinsics").glob("*.txt"))
+        for path in (self.folder / "intrinsics.txt", *tilts[-1:]):
+            yield content_digest(path)
 
     def _first(self, kind: str, suffixes: tuple[str, ...]) -> Path:
         folder = self.folder / kind

@@ -193,6 +193,29 @@ def test_label_images_agree_with_the_mesh(rooms_folder: Path) -> None:
                 assert len(np.unique(image[things == each])) == 1
 
 
+def test_instance_images_follow_the_objects(rooms_folder: Path) -> None:
+    """Pixel value minus one is the objectId: of the aggregation, and of the boxes."""
+    names = {raw_id(label): label for label in NYU40_OF}
+    skipped = 0
+    for number, folder in enumerate(scenes(rooms_folder)):
+        groups = read_aggregation(ScanNetFiles(folder).aggregation)
+        boxes = json.loads((folder / f"{folder.name}.boxes.json").read_text())["boxes"]
+        skipped += len(make_room(SMALL, number).scene.things) - len(groups)
+        seen: set[int] = set()
+        for index in range(SMALL.frames):
+            labels, things = (
+                cv2.imread(str(folder / kind / f"{index}.png"), cv2.IMREAD_UNCHANGED)
+                for kind in ("label-filt", "instance-filt")
+            )
+            for value in np.unique(things[things > 0]).tolist():
+                label = names[int(labels[things == value][0])]
+                assert label == groups[value - 1].label == boxes[value - 1]["label"]
+                assert boxes[value - 1]["objectId"] == value - 1
+                seen.add(value)
+        assert len(seen) > 5
+    assert skipped > 0  # else the numbers of things would do
+
+
 def test_drift_grows_and_leaves_the_mesh(embree: None, tmp_path: Path) -> None:
     from pcpt.data.rooms.generate import generate_rooms
 

@@ -106,6 +106,15 @@ def test_other_settings_need_another_folder(rooms_folder: Path) -> None:
         generate_rooms(rooms_folder, 1, replace(SMALL, frames=5))
 
 
+def test_rooms_with_label_images_of_the_first_version_are_refused(
+    rooms_folder: Path, tmp_path: Path
+) -> None:
+    text = (rooms_folder / "rooms.json").read_text()
+    (tmp_path / "rooms.json").write_text(text.replace('"version": 2', '"version": 1'))
+    with pytest.raises(ValueError, match=r"rooms\.json says"):
+        generate_rooms(tmp_path, 1, SMALL)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
