@@ -27,7 +27,7 @@ SANITIZER = LD_PRELOAD="$$(g++ -print-file-name=libasan.so):$$(g++ -print-file-n
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 test-sanitized: $(READY_TO_TEST)
-	PCPT_DEBUG=1 PCPT_CUDA=0 $(BIN)/python setup.py -q build_ext --build-temp build/debug --build-lib build/debug_lib
+	PCPT_DEBUG=1 PCPT_CPU=1 PCPT_CUDA=0 $(BIN)/python setup.py -q build_ext --build-temp build/debug --build-lib build/debug_lib
 	$(SANITIZER) PCPT_TEST_EXTENSION=build/debug_lib/pcpt/_C.abi3.so $(BIN)/python -m pytest -n auto -m "not slow" tests/ops tests/sparse
 
 test-cuda-emulated: $(READY_TO_TEST)
@@ -45,8 +45,9 @@ $(READY): setup.py pyproject.toml constraints.txt $(wildcard csrc/*.cpp csrc/*.h
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[demo]'
 	touch $(READY)
 
+# Tests of kernels skip where there are none, so kernels are demanded; make test PCPT_CPU=0 goes without.
 $(READY_TO_TEST): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[demo,dev]'
+	PCPT_CPU=$${PCPT_CPU:-1} $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[demo,dev]'
 	touch $(READY_TO_TEST)
 
 clean:

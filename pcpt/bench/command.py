@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-import pcpt
 from pcpt.bench.cell_folder import State
-from pcpt.bench.execute import executor
+from pcpt.bench.execute import PACKAGE, executor
 from pcpt.bench.page import results_page
 from pcpt.bench.plan import Cell, fill
 from pcpt.bench.plans import PLANS, all_plans, get_plan
@@ -18,7 +17,7 @@ from pcpt.bench.results import collect, read_results
 from pcpt.bench.runner import Runner, estimate_minutes
 from pcpt.bench.table import Record, compared, groups, text_table
 
-ROOT = Path(pcpt.__file__).resolve().parents[1]
+CONFIGS = Path("configs/proof")
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -29,6 +28,21 @@ def bench(arguments: Sequence[str]) -> int:
     _add_table(commands.add_parser("table", help="make tables of finished cells"))
     options = parser.parse_args(arguments)
     return _proof(options) if options.command == "proof" else _table(options)
+
+
+def checkout() -> Path:
+    """The folder with the plans' configs: the working directory, or else where this package lies,
+    which is a checkout unless pcpt was copied among installed packages.
+
+    Raises:
+        FileNotFoundError: neither has them.
+    """
+    for folder in (Path.cwd(), PACKAGE.parent):
+        if (folder / CONFIGS).is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"there is no {CONFIGS} in {Path.cwd()}; run pcpt bench in a checkout of the repository"
+    )
 
 
 def _add_proof(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +75,15 @@ def _add_proof(parser: argparse.ArgumentParser) -> None:
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--results", metavar="FOLDER", type=Path, default=ROOT / "docs" / "results",
-        help="of the records (docs/results)",
+        "--results", metavar="FOLDER", type=Path,
+        help="of the records (docs/results of the checkout)",
     )  # fmt: skip
     parser.add_argument(
         "--collect", nargs="+", metavar="OUT", type=Path, default=[],
         help="first copy the records of these proofs there",
     )  # fmt: skip
     parser.add_argument(
-        "--write", nargs="?", const=ROOT / "docs" / "results.md", type=Path, metavar="PAGE",
+        "--write", nargs="?", const="", metavar="PAGE",
         help="write the page (docs/results.md) instead of printing it",
     )  # fmt: skip
 
@@ -92,12 +106,13 @@ def _proof(options: argparse.Namespace) -> int:
                 f"plan {plan.name} needs {path}, which does not exist; give --data its folder"
             )
     minutes = options.budget_minutes
+    root = checkout()
     runner = Runner(
         plan,
         options.out or Path("runs") / f"proof_{plan.name}",
         places,
-        ROOT,
-        executor(ROOT),
+        root,
+        executor(root),
         tell=lambda line: print(f"{time.strftime('%H:%M')} {line}", flush=True),
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
         redo=options.redo,
@@ -186,12 +201,22 @@ def _duration(minutes: float) -> str:
 
 
 def _table(options: argparse.Namespace) -> int:
+    root = checkout()
+    results = options.results or root / "docs" / "results"
+    path = None if options.write is None else Path(options.write or root / "docs" / "results.md")
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise FileNotFoundError(f"--write {path}: not a file in a folder that exists")
     for out in options.collect:
-        print(f"{collect(out, options.results)} records of {out} copied", file=sys.stderr)
-    page = results_page(all_plans(), read_results(options.results), ROOT)
-    if options.write is None:
+        print(f"{collect(out, results)} records of {out} copied", file=sys.stderr)
+    if not results.is_dir():
+        raise FileNotFoundError(
+            f"{results} does not exist; give --results the folder of the records, or --collect the "
+            "--out folder of a proof"
+        )
+    page = results_page(all_plans(), read_results(results), root)
+    if path is None:
         print(page)
         return 0
-    options.write.write_text(page)
-    print(f"wrote {options.write}", file=sys.stderr)
+    path.write_text(page)
+    print(f"wrote {path}", file=sys.stderr)
     return 0

@@ -10,6 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import pcpt
+
+PACKAGE = Path(pcpt.__file__).resolve().parent
+
 
 class Ended(NamedTuple):
     """How a command ended: its exit status, and the processor time that it took, seconds."""
@@ -27,12 +31,17 @@ GRACE_SECONDS = 120.0
 POLL_SECONDS = 0.1
 
 
-def executor(root: Path) -> Execute:
-    """Runs ``python -m pcpt.cli ARGUMENTS`` in the folder ``root``, with one thread unless the
-    environment says otherwise."""
+def executor(root: Path, package: Path = PACKAGE) -> Execute:
+    """Runs ``pcpt ARGUMENTS`` in the folder ``root``, with one thread unless the environment says
+    otherwise.
+
+    Args:
+        root: where the commands run.
+        package: of the code that they run, this one: ``root`` may hold another, without kernels.
+    """
     environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(
-        [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     program = "import sys; from pcpt.cli import main; sys.exit(main())"
 
@@ -43,7 +52,7 @@ def executor(root: Path) -> Execute:
             output.write(f"$ pcpt {' '.join(arguments)}\n".encode())
             output.flush()
             process = subprocess.Popen(
-                [sys.executable, "-c", program, *arguments],
+                [sys.executable, "-P", "-c", program, *arguments],  # -P: nothing from the cwd
                 cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,

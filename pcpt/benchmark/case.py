@@ -138,6 +138,11 @@ class Result:
     judged: bool = True
 
     @property
+    def disagreeing(self) -> list[str]:
+        """The alternatives that give another result than pcpt, which were therefore not timed."""
+        return sorted(name for name, found in self.case.agreements.items() if not found.agrees)
+
+    @property
     def limit_seconds(self) -> float | None:
         """What memory and arithmetic allow at the least, if the case asks for either."""
         parts = []
@@ -175,8 +180,9 @@ class Result:
 
 def measure(case: Case, settings: Settings) -> Result:
     """Times a case, then measures the memory of each alternative in a call of its own."""
-    disagreeing = {name for name, found in case.agreements.items() if not found.agrees}
-    for name in sorted(disagreeing):
+    result = Result(case, [], judged=not settings.quick)
+    disagreeing = result.disagreeing
+    for name in disagreeing:
         _log.warning("%s: %s is not timed: %s", case.name, name, case.agreements[name].text)
     running = [a for a in case.alternatives if a.name not in disagreeing]
     timed = list(running)
@@ -190,7 +196,6 @@ def measure(case: Case, settings: Settings) -> Result:
         repeats=settings.rounds(case.repeats),
         sample_seconds=0.0 if settings.quick else SAMPLE_SECONDS,
     )
-    result = Result(case, [], judged=not settings.quick)
     if case.moved_bytes:
         result.copy_rate = 2 * _copied_bytes(settings) / timings[COPY].median
     if case.flops:

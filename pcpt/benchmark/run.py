@@ -21,7 +21,10 @@ STDOUT = "-"
 
 
 def benchmark(arguments: Sequence[str]) -> int:
-    """Times pcpt against its alternatives, side by side in one process."""
+    """Times pcpt against its alternatives, side by side in one process.
+
+    Ends with 1 where an alternative gives another result than pcpt: one of the two is wrong.
+    """
     parts = all_parts()
     options = _parser(parts).parse_args(arguments)
     unknown = sorted(set(options.parts) - {*parts, "all"})
@@ -41,12 +44,19 @@ def benchmark(arguments: Sequence[str]) -> int:
     if options.json not in ("", STDOUT) and not Path(options.json).absolute().parent.is_dir():
         raise FileNotFoundError(f"--json {options.json}: its folder does not exist")
     with threads(settings.threads):
-        _run([parts[name] for name in chosen], settings, options.json)
-    return 0
+        disagreeing = _run([parts[name] for name in chosen], settings, options.json)
+    for row in disagreeing:
+        print(f"error: not timed, as it disagrees with pcpt: {row}", file=sys.stderr)
+    return 1 if disagreeing else 0
 
 
-def _run(parts: Sequence[Part], settings: Settings, json_path: str) -> None:
-    """Tables as results come; a file after every part, so that a later failure costs one part."""
+def _run(parts: Sequence[Part], settings: Settings, json_path: str) -> list[str]:
+    """Tables as results come; a file after every part, so that a later failure costs one part.
+
+    Returns:
+        What disagrees with pcpt.
+    """
+    disagreeing: list[str] = []
     stream = sys.stderr if json_path == STDOUT else sys.stdout
     machine = describe(settings)
     print(heading(machine), file=stream)
@@ -58,12 +68,14 @@ def _run(parts: Sequence[Part], settings: Settings, json_path: str) -> None:
             result = measure(case, settings)
             print("\n" + table(result), file=stream, flush=True)
             results.append(to_tree(result))
+            disagreeing += [f"{part.name}, {case.name}: {name}" for name in result.disagreeing]
             del case, result  # its tensors, before the next case makes its own
         report["parts"].append({"part": part.name, "results": results})
         if json_path not in ("", STDOUT):
             Path(json_path).write_text(_json(report))
     if json_path == STDOUT:
         print(_json(report), end="")
+    return disagreeing
 
 
 def _json(report: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ machine; all others repeat when the run is repeated on a CPU. ``num_`` names are
 import json
 import math
 import os
-import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +21,14 @@ Figures = Mapping[str, float]
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """The most memory used so far, MiB: of the GPU's tensors, or of this process on a CPU."""
+    """The most memory used so far, MiB: of the GPU's tensors, or of this process on a CPU; NaN on a
+    system that does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource  # which Windows lacks
+    except ImportError:
+        return math.nan
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

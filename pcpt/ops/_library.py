@@ -14,7 +14,8 @@ except ImportError as error:
     COMPILED = False
     warnings.warn(
         f"pcpt runs on its PyTorch references, which are slower: csrc is not built ({error}). "
-        "Install a C++ compiler and run `pip install --no-build-isolation .` again.",
+        "Install a C++ compiler and run `PCPT_CPU=1 pip install --no-build-isolation -e .`, which "
+        "says what keeps csrc from being built.",
         stacklevel=2,
     )
 

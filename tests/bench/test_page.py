@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from pcpt import cli
+from pcpt.bench import command
 from pcpt.bench.cell_folder import State
-from pcpt.bench.command import ROOT, overview
+from pcpt.bench.command import overview
 from pcpt.bench.page import results_page
 from pcpt.bench.plan import Cell, Column, Figure
 from pcpt.bench.plans import all_plans
@@ -18,6 +20,7 @@ from pcpt.bench.table import compared, gain, summarise, text_table
 from tests.bench.toy_plan import MIOU, Pretender, toy_plan, toy_runner
 
 NOWHERE = Path()  # the toy plan names no config
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def record(row: str, seed: int, miou: float, **details: Any) -> dict[str, Any]:
@@ -205,3 +208,33 @@ def test_a_changed_config_marks_the_committed_page(tmp_path: Path) -> None:
     assert all(record["outdated"] for record in after if record["row"].startswith("ppkt"))
     page = results_page(all_plans(), records, tmp_path)
     assert all("†" in line for line in page.splitlines() if line.startswith("| PPKT"))
+
+
+def test_the_checkout_is_the_working_directory_or_where_the_package_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "PACKAGE", ROOT / "pcpt")
+    assert command.checkout() == ROOT
+    monkeypatch.setattr(command, "PACKAGE", tmp_path / "site-packages" / "pcpt")
+    with pytest.raises(FileNotFoundError, match="run pcpt bench in a checkout"):
+        command.checkout()
+    shutil.copytree(ROOT / "configs" / "proof", tmp_path / "configs" / "proof")
+    assert command.checkout() == tmp_path
+    assert cli.main(["bench", "proof", "--list"]) == 0
+
+
+def test_a_table_of_no_records_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs" / "proof").mkdir(parents=True)
+    assert cli.main(["bench", "table"]) == 2
+    captured = capsys.readouterr()
+    assert "docs/results does not exist" in captured.err and captured.out == ""
+    (tmp_path / "records").mkdir()
+    for page in ("absent/results.md", str(tmp_path), ""):
+        assert cli.main(["bench", "table", "--results", "records", "--write", page]) == 2
+        assert "not a file in a folder that exists" in capsys.readouterr().err
+    assert cli.main(["bench", "table", "--results", "records", "--write", "page.md"]) == 0
+    assert "Not computed yet." in (tmp_path / "page.md").read_text()

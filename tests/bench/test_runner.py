@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import pcpt
 from pcpt.bench import execute as execute_module
 from pcpt.bench import runner as runner_module
 from pcpt.bench.cell_folder import CellFolder, State
@@ -205,7 +206,8 @@ def _count(root: Path, out: Path) -> int:
     plan = toy_plan(
         cells=(Cell("slow/seed0", (("count", "{here}"),), "scratch", "few", seed=0),), tuning=()
     )
-    runner = Runner(plan, out, {}, root, executor(root), tell=lambda line: None)
+    execute = executor(root, root / "pcpt")
+    runner = Runner(plan, out, {}, root, execute, tell=lambda line: None)
     return compute(runner, plan.select(), 1)
 
 
@@ -311,9 +313,21 @@ def test_what_a_command_has_started_ends_with_it(
     (root / "pcpt" / "cli.py").write_text(_STUBBORN)
     reading, writing = os.pipe()
     child = tmp_path / "child"
-    ended = executor(root)(["count", str(tmp_path)], tmp_path / "log", writing, child.exists)
+    execute = executor(root, root / "pcpt")
+    ended = execute(["count", str(tmp_path)], tmp_path / "log", writing, child.exists)
     assert ended.status == execute_module.STOP
     os.close(writing)
     ready, _, _ = select.select([reading], [], [], 10)
     assert ready and os.read(reading, 1) == b"", "somebody still holds the other end"
     os.close(reading)
+
+
+def test_commands_run_this_code_whatever_package_lies_in_their_folder(
+    root: Path, tmp_path: Path
+) -> None:
+    """A checkout beside an installed pcpt has its configs, but no kernels."""
+    (root / "pcpt" / "cli.py").write_text("raise ImportError('of the folder')\n")
+    with (tmp_path / "inherited").open("wb") as file:
+        ended = executor(root)(["--version"], tmp_path / "log", file.fileno(), lambda: False)
+    text = (tmp_path / "log").read_text()
+    assert ended.status == 0 and f"pcpt {pcpt.__version__}" in text, text

@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("pcpt.benchmark.case")
 
 from pcpt.benchmark.baselines.sens_bytes import load_all, read_depth
 from pcpt.benchmark.parts.data import PART, write_recording

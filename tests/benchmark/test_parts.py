@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from pcpt import cli
-from pcpt.benchmark import inputs
+from pcpt.benchmark import inputs, run
 from pcpt.benchmark.case import Agreement, Case, Goal, measure
 from pcpt.benchmark.inputs import default_scan, real_views, room_points, room_voxels, source_of
 from pcpt.benchmark.machine import commit, describe
-from pcpt.benchmark.parts import all_parts
+from pcpt.benchmark.parts import Part, all_parts
 from pcpt.benchmark.report import heading, table, to_tree
 from pcpt.benchmark.settings import Settings
 from pcpt.benchmark.timing import Alternative
@@ -134,6 +134,21 @@ def test_what_disagrees_is_not_timed() -> None:
         "NOT MET",
     ):
         assert words in text, text
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_command_whose_rows_disagree_ends_with_1(
+    agrees: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = Case(
+        "a case",
+        [Alternative("pcpt", lambda number: None), Alternative("other", lambda number: None)],
+        {"other": Agreement("3 values differ", agrees)},
+    )
+    part = Part("toy", "one case", lambda settings: iter([case]))
+    monkeypatch.setattr(run, "all_parts", lambda: {"toy": part})
+    assert cli.main(["benchmark", "toy", "--quick"]) == (0 if agrees else 1)
+    assert ("toy, a case: other" in capsys.readouterr().err) is not agrees
 
 
 def test_rooms_have_the_voxels_asked_for_and_repeat() -> None:

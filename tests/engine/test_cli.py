@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -46,6 +47,25 @@ def test_mistakes_end_with_2_and_no_traceback(
     monkeypatch.setenv("PCPT_TRACEBACK", "1")
     with pytest.raises(FileNotFoundError):
         cli.main(["train", "absent.yaml"])
+
+
+# As on Windows, which lacks these.
+_ELSEWHERE = """
+import math, sys
+sys.modules.update(dict.fromkeys(("fcntl", "pwd", "grp", "resource", "termios")))
+import torch
+from pcpt import cli
+from pcpt.engine.loggers import peak_memory_mib
+assert math.isnan(peak_memory_mib(torch.device("cpu")))
+sys.exit(cli.main(["train", "absent.yaml"]))
+"""
+
+
+def test_commands_start_without_what_unix_alone_has() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 2 and "absent.yaml does not exist" in done.stderr, done.stderr
 
 
 def test_dry_run_builds_everything_and_writes_nothing(
