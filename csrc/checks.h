@@ -1,12 +1,14 @@
 // What operators ask of their tensors, the same on every device. The Python wrappers check and explain
 // all of it, before the call or when it is refused; this keeps a direct call of torch.ops.pcpt from
-// foreign memory.
+// foreign memory. So does what is done about the numbers in them: cpu/check_values.h asks, CUDA
+// kernels clamp lengths and pass over the rest.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <cmath>
 #include <cstdint>
 #include <initializer_list>
 
@@ -49,6 +51,23 @@ inline void check_render_depth(const torch::stable::Tensor& points,
                    "render_depth: expected contiguous float32 tensors");
 }
 
+inline void check_sample_pixels(const torch::stable::Tensor& values,
+                                const torch::stable::Tensor& view_index,
+                                const torch::stable::Tensor& pixel, int64_t height, int64_t width) {
+  using torch::headeronly::ScalarType;
+  STD_TORCH_CHECK(values.is_contiguous() && view_index.is_contiguous() && pixel.is_contiguous(),
+                  "sample_pixels: expected contiguous tensors");
+  STD_TORCH_CHECK(view_index.dim() == 1 && view_index.scalar_type() == ScalarType::Long,
+                  "view_index must be (M,) int64");
+  const ScalarType precise =
+      values.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  STD_TORCH_CHECK(pixel.dim() == 2 && pixel.size(0) == view_index.size(0) && pixel.size(1) == 2 &&
+                      pixel.scalar_type() == precise,
+                  "pixel must be (M, 2), float64 for float64 features and float32 otherwise");
+  STD_TORCH_CHECK(height >= 1 && width >= 1 && width <= INT32_MAX / height,
+                  "sample_pixels: a map must have 1 to 2^31 - 1 cells");
+}
+
 inline void check_rotated_iou(const torch::stable::Tensor& boxes,
                               const torch::stable::Tensor& other_boxes, bool aligned) {
   for (const torch::stable::Tensor* tensor : {&boxes, &other_boxes})
@@ -61,7 +80,8 @@ inline void check_rotated_iou(const torch::stable::Tensor& boxes,
 
 inline void check_hidden_point_removal(const torch::stable::Tensor& points,
                                        const torch::stable::Tensor& viewpoints,
-                                       const torch::stable::Tensor& lengths) {
+                                       const torch::stable::Tensor& lengths,
+                                       double radius_factor) {
   constexpr char message[] =
       "hidden_point_removal: expected contiguous float64 tensors and int64 lengths";
   STD_TORCH_CHECK(points.dim() == 3 && points.size(2) == 3 && viewpoints.dim() == 3 &&
@@ -70,6 +90,8 @@ inline void check_hidden_point_removal(const torch::stable::Tensor& points,
                   "points must be (B, N, 3), viewpoints (B, V, 3) and lengths (B,)");
   check_contiguous({&points, &viewpoints}, torch::headeronly::ScalarType::Double, message);
   check_contiguous({&lengths}, torch::headeronly::ScalarType::Long, message);
+  STD_TORCH_CHECK(radius_factor >= 1.0 && radius_factor < HUGE_VAL,
+                  "hidden_point_removal: radius_factor must be a number from 1 up");
 }
 
 }  // namespace pcpt

@@ -59,7 +59,9 @@ PCPT_HOST_DEVICE Taps<T> interpolation_taps(T pixel, T scale, int32_t input, boo
   const T last = static_cast<T>(input - 1);
   source = source > T(0) ? source : T(0);
   source = source < last ? source : last;
-  const int32_t first = static_cast<int32_t>(source);
+  // The type may not hold the last cell, and then rounds it up.
+  const int64_t whole = static_cast<int64_t>(source);
+  const int32_t first = whole < input ? static_cast<int32_t>(whole) : input - 1;
   const int32_t second = first < input - 1 ? first + 1 : first;
   return {first, second, source - static_cast<T>(first)};
 }

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/Dispatch_v2.h>
 
+#include "check_values.h"
 #include "isa.h"
 #include "parallel.h"
 #include "point_tree.h"
@@ -28,13 +29,11 @@ Tensor farthest_points_cpu(const Tensor& points,       // (B, N, C) float32 or f
                         tensor.dim() == 1 && tensor.size(0) == num_clouds,
                     "farthest_points: lengths and start_index must be contiguous (B,) int64");
   STD_TORCH_CHECK(num_points <= INT32_MAX, "farthest_points: more than 2^31 - 1 points");
+  pcpt::check_values(lengths, num_points, "lengths");
   const int channels = static_cast<int>(points.size(2));
   Tensor samples = torch::stable::new_empty(lengths, {num_clouds, num_samples});
   const int64_t* length = lengths.const_data_ptr<int64_t>();
   const int64_t* start = start_index.const_data_ptr<int64_t>();
-  for (int64_t cloud = 0; cloud < num_clouds; ++cloud)
-    STD_TORCH_CHECK(length[cloud] >= 0 && length[cloud] <= num_points,
-                    "farthest_points: a length outside its cloud");
   int64_t* out = samples.mutable_data_ptr<int64_t>();
   THO_DISPATCH_V2(points.scalar_type(), "farthest_points", AT_WRAP([&] {
                     const auto sample = PCPT_BEST(sample_cloud<scalar_t>);

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "check_values.h"
 #include "checks.h"
 #include "direction_tree.h"
 #include "geometry.h"
@@ -155,10 +156,11 @@ Tensor hidden_point_removal_cpu(const Tensor& points,      // (B, N, 3) float64
                                 const Tensor& viewpoints,  // (B, V, 3) float64
                                 const Tensor& lengths,     // (B,) int64, 0..N
                                 double radius_factor) {
-  pcpt::check_hidden_point_removal(points, viewpoints, lengths);
+  pcpt::check_hidden_point_removal(points, viewpoints, lengths, radius_factor);
   const int64_t num_clouds = points.size(0), num_points = points.size(1),
                 num_views = viewpoints.size(1);
   STD_TORCH_CHECK(num_points <= INT32_MAX, "hidden_point_removal: more than 2^31 - 1 points");
+  pcpt::check_values(lengths, num_points, "lengths");
   Tensor out =
       torch::stable::new_zeros(points, {num_clouds, num_views, num_points}, ScalarType::Bool);
   const double* position = points.const_data_ptr<double>();

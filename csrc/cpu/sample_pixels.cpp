@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "bilinear.h"
+#include "check_values.h"
+#include "checks.h"
 #include "parallel.h"
 
 namespace {
@@ -118,24 +120,13 @@ void backward(const Map<P>& map, const T* grad, int64_t channels, const Pairs& p
   });
 }
 
-void check_pairs(const Tensor& values, const Tensor& view_index, const Tensor& pixel) {
-  STD_TORCH_CHECK(values.is_contiguous() && view_index.is_contiguous() && pixel.is_contiguous(),
-                  "sample_pixels: expected contiguous tensors");
-  STD_TORCH_CHECK(view_index.dim() == 1 && view_index.scalar_type() == ScalarType::Long,
-                  "view_index must be (M,) int64");
-  const ScalarType precise =
-      values.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  STD_TORCH_CHECK(pixel.dim() == 2 && pixel.size(0) == view_index.size(0) && pixel.size(1) == 2 &&
-                      pixel.scalar_type() == precise,
-                  "pixel must be (M, 2), float64 for float64 features and float32 otherwise");
-}
-
 Tensor sample_pixels_cpu(const Tensor& features,    // (V, C, h, w) floating
                          const Tensor& view_index,  // (M,) int64
                          const Tensor& pixel,       // (M, 2)
                          int64_t image_height, int64_t image_width, bool align_corners) {
   STD_TORCH_CHECK(features.dim() == 4, "features must be (V, C, h, w)");
-  check_pairs(features, view_index, pixel);
+  pcpt::check_sample_pixels(features, view_index, pixel, features.size(2), features.size(3));
+  pcpt::check_values(view_index, features.size(0) - 1, "view_index");
   const Pairs pairs{view_index.const_data_ptr<int64_t>(), pixel.const_data_ptr(), pixel.size(0)};
   Tensor out = torch::stable::new_empty(features, {pairs.count, features.size(1)});
   THO_DISPATCH_V2(features.scalar_type(), "sample_pixels", AT_WRAP([&] {
@@ -153,7 +144,7 @@ Tensor sample_pixels_backward_cpu(const Tensor& grad,        // (M, C)
                                   int64_t num_views, int64_t height, int64_t width,
                                   int64_t image_height, int64_t image_width, bool align_corners) {
   STD_TORCH_CHECK(grad.dim() == 2 && grad.size(0) == pixel.size(0), "grad must be (M, C)");
-  check_pairs(grad, view_index, pixel);
+  pcpt::check_sample_pixels(grad, view_index, pixel, height, width);
   const Pairs pairs{view_index.const_data_ptr<int64_t>(), pixel.const_data_ptr(), pixel.size(0)};
   Tensor out = torch::stable::new_zeros(grad, {num_views, grad.size(1), height, width});
   THO_DISPATCH_V2(grad.scalar_type(), "sample_pixels_backward", AT_WRAP([&] {

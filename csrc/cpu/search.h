@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "check_values.h"
 #include "neighbors.h"
 #include "parallel.h"
 #include "point_tree.h"
@@ -32,13 +33,6 @@ struct Cloud {
   std::vector<int32_t> order;  // of the queries; empty for their own
 };
 
-inline void check_values(const torch::stable::Tensor& lengths, int64_t most) {
-  for (int64_t b = 0; b < lengths.size(0); ++b) {
-    const int64_t length = lengths.const_data_ptr<int64_t>()[b];
-    STD_TORCH_CHECK(length >= 0 && length <= most, "a length is ", length, " of ", most);
-  }
-}
-
 // prepare(Cloud&) once for each cloud that has queries and points, then run(cloud, first, last) for
 // runs of its queries, which writes their results; elsewhere they are -1 and inf.
 template <typename T, typename Prepare, typename Run>
@@ -50,8 +44,8 @@ void search_clouds(const torch::stable::Tensor& queries, const torch::stable::Te
   const int64_t num_clouds = points.size(0), num_points = points.size(1);
   const int64_t num_queries = queries.size(1);
   const int channels = static_cast<int>(points.size(2));
-  check_values(query_lengths, num_queries);
-  check_values(lengths, num_points);
+  check_values(query_lengths, num_queries, "query_lengths");
+  check_values(lengths, num_points, "lengths");
   int64_t* all_index = index.mutable_data_ptr<int64_t>();
   T* all_distance = distance.mutable_data_ptr<T>();
   std::fill(all_index, all_index + num_clouds * num_queries * k, int64_t(-1));

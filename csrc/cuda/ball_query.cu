@@ -97,7 +97,8 @@ __global__ void __launch_bounds__(THREADS) query_balls(Problem<T> problem, pcpt:
   const T* query = problem.queries + (cloud * problem.num_queries + row) * problem.channels;
   if (!pcpt::is_finite_point(query, problem.channels)) return;
   const T* points = problem.points + cloud * problem.num_points * problem.channels;
-  const int32_t length = static_cast<int32_t>(problem.lengths[cloud]);
+  const auto length =
+      static_cast<int32_t>(pcpt::trusted_length(problem.lengths[cloud], problem.num_points));
   const bool partly = SORTED && length > SCANNED;
   const int found = scan(problem, points, partly ? SCANNED : length, query, index, distance);
   if (!partly || found == problem.k) return;
@@ -159,7 +160,7 @@ std::tuple<Tensor, Tensor> ball_query_cuda(const Tensor& queries,        // (B, 
                                            const Tensor& points,         // (B, N, C)
                                            const Tensor& lengths,        // (B,) int64
                                            double radius, int64_t k) {
-  pcpt::check_neighbors(queries, query_lengths, points, lengths, k);
+  pcpt::check_neighbors(queries, query_lengths, points, lengths, k, pcpt::MAX_CUDA_ROWS);
   const int64_t num_clouds = points.size(0);
   STD_TORCH_CHECK(num_clouds <= 65535, "more than 65,535 clouds; call it in parts");
   const pcpt::Launch launch(points);

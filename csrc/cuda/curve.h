@@ -48,7 +48,7 @@ template <typename T>
 __global__ void measure_clouds(const T* __restrict__ points, const int64_t* __restrict__ lengths,
                                int32_t num_points, int32_t channels, T* __restrict__ frame) {
   __shared__ T extreme[32][BOX];
-  const int32_t length = static_cast<int32_t>(lengths[blockIdx.x]);
+  const auto length = static_cast<int32_t>(trusted_length(lengths[blockIdx.x], num_points));
   points += int64_t(blockIdx.x) * num_points * channels;
   T box[BOX];
   for (int i = 0; i < BOX; ++i) box[i] = i < 3 ? infinity<T>() : -infinity<T>();

@@ -84,6 +84,12 @@ inline unsigned blocks_for(int64_t count, int64_t threads) {
   return static_cast<unsigned>(blocks);
 }
 
+// A length as a kernel may trust it, whatever a direct call of torch.ops.pcpt gives: to look at it
+// on the host would be to wait for the device.
+__device__ inline int64_t trusted_length(int64_t length, int64_t most) {
+  return length < 0 ? 0 : length < most ? length : most;
+}
+
 // Inclusive prefix sum along the only dimension, in the same type.
 inline Tensor cumsum(const Tensor& counts) {
   std::array<StableIValue, 3> stack{

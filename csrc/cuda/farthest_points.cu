@@ -44,12 +44,13 @@ sample_resident(const T* __restrict__ points, const int64_t* __restrict__ length
   const int64_t cloud = blockIdx.x;
   points += cloud * num_points * channels;
   samples += cloud * num_samples;
+  const int64_t length = pcpt::trusted_length(lengths[cloud], num_points);
   T position[HELD][RESIDENT_CHANNELS], distance[HELD];
   Ranked<T> best{T(-1), INT32_MAX};
 #pragma unroll
   for (int i = 0; i < HELD; ++i) {
     const int32_t row = threadIdx.x + i * blockDim.x;
-    bool present = row < lengths[cloud];
+    bool present = row < length;
 #pragma unroll
     for (int c = 0; c < RESIDENT_CHANNELS; ++c) {
       position[i][c] = present && c < channels ? points[int64_t(row) * channels + c] : T(0);

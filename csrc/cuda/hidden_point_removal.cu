@@ -39,7 +39,9 @@ __device__ Point relative(const Views& views, int64_t view, int64_t i, double& d
 // hull becomes an origin.
 __global__ void flip(Views views, double* __restrict__ flipped, bool* __restrict__ visible) {
   __shared__ double largest[THREADS];
-  const int64_t view = blockIdx.x, length = views.lengths[view / views.num_views];
+  const int64_t view = blockIdx.x;
+  const int64_t length =
+      pcpt::trusted_length(views.lengths[view / views.num_views], views.num_points);
   const int thread = static_cast<int>(threadIdx.x);
   double distance, most = 0.0;
   for (int64_t i = thread; i < length; i += THREADS) {
@@ -127,7 +129,7 @@ Tensor hidden_point_removal_cuda(const Tensor& points,      // (B, N, 3) float64
                                  const Tensor& viewpoints,  // (B, V, 3) float64
                                  const Tensor& lengths,     // (B,) int64, 0..N
                                  double radius_factor) {
-  pcpt::check_hidden_point_removal(points, viewpoints, lengths);
+  pcpt::check_hidden_point_removal(points, viewpoints, lengths, radius_factor);
   const int64_t num_clouds = points.size(0), num_points = points.size(1),
                 num_views = viewpoints.size(1), total = num_clouds * num_views;
   const pcpt::Launch launch(points);

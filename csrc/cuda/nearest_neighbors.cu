@@ -54,8 +54,10 @@ __global__ void __launch_bounds__(THREADS) search_tiles(Problem<T> problem) {
   __shared__ T query[DEPTH][WARPS * NUM];
   const int64_t cloud = blockIdx.y;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, channels = problem.channels;
-  const int32_t length = static_cast<int32_t>(problem.lengths[cloud]);
-  const int32_t num_queries = static_cast<int32_t>(problem.query_lengths[cloud]);
+  const auto length =
+      static_cast<int32_t>(pcpt::trusted_length(problem.lengths[cloud], problem.num_points));
+  const auto num_queries =
+      static_cast<int32_t>(pcpt::trusted_length(problem.query_lengths[cloud], problem.num_queries));
   const int32_t first = blockIdx.x * WARPS * NUM;
   const T* points = problem.points + cloud * problem.num_points * channels;
   const T* queries = problem.queries + cloud * problem.num_queries * channels;
@@ -149,7 +151,7 @@ __global__ void __launch_bounds__(THREADS) search_curve(Problem<T> problem, pcpt
   const int64_t cloud = blockIdx.y;
   const int lane = threadIdx.x % 32;
   const int32_t row = blockIdx.x * WARPS + threadIdx.x / 32;
-  if (row >= problem.query_lengths[cloud]) return;
+  if (row >= pcpt::trusted_length(problem.query_lengths[cloud], problem.num_queries)) return;
   const pcpt::Curve<T> curve = curves.cloud(cloud);
   const T* query = problem.queries + (cloud * problem.num_queries + row) * problem.channels;
   WarpList<T, SLOTS> list;
@@ -240,7 +242,7 @@ std::tuple<Tensor, Tensor> nearest_neighbors_cuda(const Tensor& queries,        
                                                   const Tensor& points,         // (B, N, C)
                                                   const Tensor& lengths,        // (B,) int64
                                                   int64_t k) {
-  pcpt::check_neighbors(queries, query_lengths, points, lengths, k);
+  pcpt::check_neighbors(queries, query_lengths, points, lengths, k, pcpt::MAX_CUDA_ROWS);
   const int64_t num_clouds = points.size(0), num_queries = queries.size(1);
   STD_TORCH_CHECK(num_clouds <= 65535, "more than 65,535 clouds; call it in parts");
   const pcpt::Launch launch(points);

@@ -2,6 +2,7 @@
 // Backward: the four cells of every pair are sorted, and the warp of a cell's first entry adds all of
 // the cell's entries in the order of the pairs: no atomics, and the same sums as the CPU's.
 #include "bilinear.h"
+#include "checks.h"
 #include "device.h"
 
 #include <torch/headeronly/core/Dispatch_v2.h>
@@ -15,34 +16,46 @@ using torch::headeronly::ScalarType;
 constexpr int THREADS = 256, WARPS = THREADS / 32;
 constexpr int CHANNELS = 4;  // a lane adds at a time
 
+// Pairs of views that do not exist, which only a direct call of torch.ops.pcpt has, are passed over.
+__device__ inline bool is_view(int64_t view, int64_t num_views) {
+  return view >= 0 && view < num_views;
+}
+
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
-    sample(pcpt::Map<Precise<T>> map, const T* __restrict__ features, int64_t channels,
-           const int64_t* __restrict__ view_index, const Precise<T>* __restrict__ pixel,
-           int64_t num_pairs, T* __restrict__ out) {
+    sample(pcpt::Map<Precise<T>> map, const T* __restrict__ features, int64_t num_views,
+           int64_t channels, const int64_t* __restrict__ view_index,
+           const Precise<T>* __restrict__ pixel, int64_t num_pairs, T* __restrict__ out) {
   using P = Precise<T>;
   const int64_t pair = int64_t(blockIdx.x) * WARPS + threadIdx.x / 32;
   if (pair >= num_pairs) return;
   const pcpt::Corners<P> corners = pcpt::corners_at(map, pixel[2 * pair], pixel[2 * pair + 1]);
-  const T* view = features + view_index[pair] * channels * map.cells();
+  const int64_t view = view_index[pair];
   for (int64_t channel = threadIdx.x % 32; channel < channels; channel += 32) {
-    const T* plane = view + channel * map.cells();
-    out[pair * channels + channel] = static_cast<T>(corners.mix(
+    T& to = out[pair * channels + channel];
+    if (!is_view(view, num_views)) {
+      to = static_cast<T>(0.f);
+      continue;
+    }
+    const T* plane = features + (view * channels + channel) * map.cells();
+    to = static_cast<T>(corners.mix(
         static_cast<P>(plane[corners.cell[0]]), static_cast<P>(plane[corners.cell[1]]),
         static_cast<P>(plane[corners.cell[2]]), static_cast<P>(plane[corners.cell[3]])));
   }
 }
 
-// Entry 4 * pair + corner: the cell, counted through all views.
+// Entry 4 * pair + corner: the cell, counted through all views; -1 for none.
 template <typename P>
 __global__ void list_cells(pcpt::Map<P> map, const int64_t* __restrict__ view_index,
-                           const P* __restrict__ pixel, int64_t num_pairs,
+                           int64_t num_views, const P* __restrict__ pixel, int64_t num_pairs,
                            int64_t* __restrict__ cells) {
   const int64_t pair = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (pair >= num_pairs) return;
   const pcpt::Corners<P> corners = pcpt::corners_at(map, pixel[2 * pair], pixel[2 * pair + 1]);
+  const int64_t view = view_index[pair];
   for (int corner = 0; corner < 4; ++corner)
-    cells[4 * pair + corner] = view_index[pair] * map.cells() + corners.cell[corner];
+    cells[4 * pair + corner] =
+        is_view(view, num_views) ? view * map.cells() + corners.cell[corner] : int64_t(-1);
 }
 
 template <typename T>
@@ -54,7 +67,7 @@ __global__ void __launch_bounds__(THREADS)
   const int64_t first = int64_t(blockIdx.x) * WARPS + threadIdx.x / 32;
   if (first >= num_entries) return;
   const int64_t cell = cells[first];
-  if (first > 0 && cells[first - 1] == cell) return;
+  if (cell < 0 || (first > 0 && cells[first - 1] == cell)) return;
   const int64_t view = cell / map.cells();
   T* target = out + view * channels * map.cells() + (cell - view * map.cells());
   const int lane = threadIdx.x % 32;
@@ -77,24 +90,13 @@ __global__ void __launch_bounds__(THREADS)
   }
 }
 
-void check_pairs(const Tensor& values, const Tensor& view_index, const Tensor& pixel) {
-  STD_TORCH_CHECK(values.is_contiguous() && view_index.is_contiguous() && pixel.is_contiguous(),
-                  "sample_pixels: expected contiguous tensors");
-  STD_TORCH_CHECK(view_index.dim() == 1 && view_index.scalar_type() == ScalarType::Long,
-                  "view_index must be (M,) int64");
-  STD_TORCH_CHECK(pixel.dim() == 2 && pixel.size(0) == view_index.size(0) && pixel.size(1) == 2 &&
-                      pixel.scalar_type() == (values.scalar_type() == ScalarType::Double
-                                                  ? ScalarType::Double
-                                                  : ScalarType::Float),
-                  "pixel must be (M, 2), float64 for float64 features and float32 otherwise");
-}
-
 template <typename T>
 void forward(const pcpt::Launch& launch, const pcpt::Map<Precise<T>>& map, const Tensor& features,
              const Tensor& view_index, const Tensor& pixel, const Tensor& out) {
   PCPT_LAUNCH((sample<T>), pcpt::blocks_for(pixel.size(0), WARPS), THREADS, 0, launch.stream(), map,
-              features.const_data_ptr<T>(), features.size(1), view_index.const_data_ptr<int64_t>(),
-              pixel.const_data_ptr<Precise<T>>(), pixel.size(0), out.mutable_data_ptr<T>());
+              features.const_data_ptr<T>(), features.size(0), features.size(1),
+              view_index.const_data_ptr<int64_t>(), pixel.const_data_ptr<Precise<T>>(),
+              pixel.size(0), out.mutable_data_ptr<T>());
 }
 
 template <typename T>
@@ -104,8 +106,8 @@ void backward(const pcpt::Launch& launch, const pcpt::Map<Precise<T>>& map, cons
   const auto* position = pixel.const_data_ptr<Precise<T>>();
   Tensor cells = torch::stable::new_empty(view_index, {num_entries});
   PCPT_LAUNCH((list_cells<Precise<T>>), pcpt::blocks_for(num_pairs, THREADS), THREADS, 0,
-              launch.stream(), map, view_index.const_data_ptr<int64_t>(), position, num_pairs,
-              cells.mutable_data_ptr<int64_t>());
+              launch.stream(), map, view_index.const_data_ptr<int64_t>(), out.size(0), position,
+              num_pairs, cells.mutable_data_ptr<int64_t>());
   const std::pair<Tensor, Tensor> sorted = pcpt::stable_sort(cells);
   PCPT_LAUNCH((add_up<T>), pcpt::blocks_for(num_entries, WARPS), THREADS, 0, launch.stream(), map,
               grad.const_data_ptr<T>(), grad.size(1), position,
@@ -118,7 +120,7 @@ Tensor sample_pixels_cuda(const Tensor& features,    // (V, C, h, w) floating
                           const Tensor& pixel,       // (M, 2)
                           int64_t image_height, int64_t image_width, bool align_corners) {
   STD_TORCH_CHECK(features.dim() == 4, "features must be (V, C, h, w)");
-  check_pairs(features, view_index, pixel);
+  pcpt::check_sample_pixels(features, view_index, pixel, features.size(2), features.size(3));
   const pcpt::Launch launch(features);
   Tensor out = torch::stable::new_empty(features, {pixel.size(0), features.size(1)});
   THO_DISPATCH_V2(features.scalar_type(), "sample_pixels", AT_WRAP([&] {
@@ -135,7 +137,7 @@ Tensor sample_pixels_backward_cuda(const Tensor& grad,        // (M, C)
                                    int64_t num_views, int64_t height, int64_t width,
                                    int64_t image_height, int64_t image_width, bool align_corners) {
   STD_TORCH_CHECK(grad.dim() == 2 && grad.size(0) == pixel.size(0), "grad must be (M, C)");
-  check_pairs(grad, view_index, pixel);
+  pcpt::check_sample_pixels(grad, view_index, pixel, height, width);
   const pcpt::Launch launch(grad);
   Tensor out = torch::stable::new_zeros(grad, {num_views, grad.size(1), height, width});
   if (pixel.size(0) == 0) return out;

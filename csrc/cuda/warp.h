@@ -53,13 +53,18 @@ __device__ __forceinline__ Ranked<T> warp_farthest(Ranked<T> best) {
   return best;
 }
 
-// In one instruction each: bits of floats >= 0 are ordered as they are, and anything below is none.
+// In one instruction each where the GPU has them: bits of floats >= 0 are ordered as they are, and
+// anything below is none.
 __device__ __forceinline__ Ranked<float> warp_farthest(Ranked<float> best) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  return warp_farthest<float>(best);
+#else
   const unsigned key = best.value < 0.f ? 0u : __float_as_uint(best.value) + 1u;
   const unsigned most = __reduce_max_sync(FULL_WARP, key);
   const unsigned row = key == most ? static_cast<unsigned>(best.row) : 0xffffffffu;
   const int32_t first = static_cast<int32_t>(__reduce_min_sync(FULL_WARP, row));
   return {most == 0u ? -1.f : __uint_as_float(most - 1u), first};
+#endif
 }
 
 // The first of a warp, in every lane.

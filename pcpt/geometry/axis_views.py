@@ -14,6 +14,7 @@ _SIDES = {"x": 0, "y": 1, "z": 2}
 DIRECTIONS = ("x", "y", "z", "-x", "-y", "-z")
 DEPTHS = ("z_buffer", "summed")
 _NEAREST = 1.0  # depth given to the nearest point of a view; 0 is nothing
+_MOST_ROWS = 2**20  # of images drawn as one: float32 moves the points of four times as many
 _DARKEST = 0.2  # of the farthest point, where nothing is 0 and the nearest point 1
 
 
@@ -50,11 +51,17 @@ def view_axes(direction: str, *, upright: bool) -> Tensor:
     if direction not in DIRECTIONS:
         raise ValueError(f"direction is {direction!r}, expected one of {', '.join(DIRECTIONS)}")
     axis, sign = _SIDES[direction[-1]], -1.0 if direction.startswith("-") else 1.0
-    forward = sign * torch.eye(3)[axis]
+    axes = _eye(3)
+    forward = sign * axes[axis]
     if upright:
-        down = -torch.eye(3)[1 if axis == 2 else 2]
+        down = -axes[1 if axis == 2 else 2]
         return torch.stack((torch.linalg.cross(down, forward), down, forward))
-    return torch.stack((sign * torch.eye(3)[(axis + 1) % 3], torch.eye(3)[(axis + 2) % 3], forward))
+    return torch.stack((sign * axes[(axis + 1) % 3], axes[(axis + 2) % 3], forward))
+
+
+def _eye(size: int) -> Tensor:
+    """Whatever the default dtype and device."""
+    return torch.eye(size, dtype=torch.float32, device="cpu")
 
 
 @torch.no_grad()
@@ -141,20 +148,26 @@ def _rounded(pixel: Tensor) -> Tensor:
 
 
 def _draw_nearest(pixel: Tensor, z: Tensor, size: int, radius: int) -> Tensor:
-    """(B, V, H, W) distance of the nearest point's square, ``_NEAREST`` and up; 0 is nothing.
+    """(B, V, H, W) distance of the nearest point's square, ``_NEAREST`` and up; 0 is nothing."""
+    distance = (z - z.amin(2, keepdim=True) + _NEAREST).flatten(0, 1)
+    cells = _rounded(pixel).flatten(0, 1)
+    tiles = max(1, _MOST_ROWS // size)
+    parts = zip(cells.split(tiles), distance.split(tiles))
+    images = [_draw_as_one(*part, size, radius) for part in parts]
+    return torch.cat(images).view(*z.shape[:2], size, size)
 
-    All images are drawn as one, one below the other: squares do not reach beyond their image.
-    """
-    distance = z - z.amin(2, keepdim=True) + _NEAREST
-    tiles = distance.shape[0] * distance.shape[1]
-    column, row = _rounded(pixel).flatten(0, 1).unbind(2)
+
+def _draw_as_one(cells: Tensor, distance: Tensor, size: int, radius: int) -> Tensor:
+    """(T * H, W) distance of the nearest point's square: T images, one below the other, for squares
+    do not reach beyond their image. Cells are (T, N, 2) int64, distances (T, N)."""
+    tiles = len(cells)
+    column, row = cells.unbind(2)
     row = row + size * torch.arange(tiles, device=row.device)[:, None]
     flat = distance.flatten()
     # a pinhole camera divides by z: whole pixels multiplied by it come back
     spread = torch.stack((column.flatten() * flat, row.flatten() * flat, flat), dim=1)
-    eye = torch.eye(4)[None]
-    image = render_depth(spread, eye[:, :3, :3], eye, (tiles * size, size), radius)
-    return image.view(*distance.shape[:2], size, size)
+    eye = _eye(4)[None]
+    return render_depth(spread, eye[:, :3, :3], eye, (tiles * size, size), radius)[0]
 
 
 def _draw_sum(pixel: Tensor, z: Tensor, size: int, radius: int) -> Tensor:

@@ -38,7 +38,7 @@ class Camera:
     intrinsics: Tensor
     height: int
     width: int
-    camera_to_world: Tensor = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
+    camera_to_world: Tensor = field(default_factory=lambda: _eye(4))
 
     def __post_init__(self) -> None:
         for name, size in (("intrinsics", 3), ("camera_to_world", 4)):
@@ -55,7 +55,7 @@ class Camera:
     def world_to_camera(self) -> Tensor:
         """(4, 4) float64, the inverse of ``camera_to_world``."""
         inverse = torch.linalg.inv(self.camera_to_world)
-        inverse[3] = torch.tensor([0.0, 0.0, 0.0, 1.0])  # exact, whatever the solver rounded
+        inverse[3] = _eye(4)[3]  # exact, whatever the solver rounded
         return inverse
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,12 +133,17 @@ class Camera:
         )
 
     def _changed(self, pixel_map: list[list[float]], height: int, width: int) -> "Camera":
-        intrinsics = torch.tensor(pixel_map, dtype=torch.float64) @ self.intrinsics
+        intrinsics = torch.tensor(pixel_map, dtype=torch.float64, device="cpu") @ self.intrinsics
         return replace(self, intrinsics=intrinsics, height=height, width=width)
 
 
+def _eye(size: int) -> Tensor:
+    """Where cameras live, whatever the default device."""
+    return torch.eye(size, dtype=torch.float64, device="cpu")
+
+
 def _matrix(value: Tensor, name: str, size: int) -> Tensor:
-    matrix = torch.as_tensor(value).detach().to("cpu", torch.float64, copy=True)
+    matrix = torch.as_tensor(value, device="cpu").detach().to(torch.float64, copy=True)
     if tuple(matrix.shape) != (size, size):
         raise ValueError(f"camera {name} is {tuple(matrix.shape)}, expected {(size, size)}")
     if not bool(torch.isfinite(matrix).all()):
@@ -173,7 +178,7 @@ def _check_pose(camera_to_world: Tensor) -> None:
             f"camera_to_world has a rotation of determinant {determinant:.4f}, expected 1 within "
             f"{DETERMINANT_TOLERANCE}; a mirrored or scaled pose must be converted first"
         )
-    deviation = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
+    deviation = float((rotation @ rotation.T - _eye(3)).abs().max())
     if deviation > ORTHONORMALITY_TOLERANCE:
         raise ValueError(
             f"camera_to_world has a rotation R with R R^T off the identity by {deviation:.3f}, "

@@ -22,31 +22,45 @@ def look_at(
         position: (V, 3) floating, metres.
         target: metres; no camera may stand there.
         up: direction that points up in the images. A camera that looks along it takes the next
-            axis (x after z) in its place.
+            axis (x after z) in its place; where it is no axis, the one that the camera looks along
+            least.
 
     Returns:
         (V, 4, 4) float64 ``camera_to_world``, OpenCV axes (x right, y down, z forward).
+
+    Raises:
+        ValueError: another shape or dtype, a camera at its target, no direction ``up``.
     """
     if position.dim() != 2 or position.shape[1] != 3 or not position.is_floating_point():
         raise ValueError(
             f"position is {position.dtype} {tuple(position.shape)}, expected floating (V, 3)"
         )
     position = position.detach().to("cpu", torch.float64)
-    forward = torch.tensor(target, dtype=torch.float64) - position
+    forward = torch.tensor(target, dtype=torch.float64, device="cpu") - position
     distance = forward.norm(dim=1, keepdim=True)
     if bool((~(distance > 0) | distance.isinf()).any()):
         raise ValueError(f"a camera at {position.tolist()} stands at its target {tuple(target)}")
     forward = forward / distance
-    upward = torch.tensor(up, dtype=torch.float64)
+    upward = torch.tensor(up, dtype=torch.float64, device="cpu")
+    if not 0 < float(upward.norm()) < math.inf:
+        raise ValueError(f"up is {tuple(up)}, expected a direction such as (0, 0, 1)")
     upward = (upward / upward.norm()).expand_as(forward)
     along = torch.linalg.cross(forward, upward).norm(dim=1, keepdim=True) < 1e-6
-    upward = torch.where(along, upward.roll(1, 1), upward)
+    upward = torch.where(along, _beside(forward, upward), upward)
     right = torch.linalg.cross(forward, upward)
     right = right / right.norm(dim=1, keepdim=True)
-    pose = torch.eye(4, dtype=torch.float64).repeat(len(position), 1, 1)
+    pose = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(position), 1, 1)
     pose[:, :3, :3] = torch.stack((right, torch.linalg.cross(forward, right), forward), dim=2)
     pose[:, :3, 3] = position
     return pose
+
+
+def _beside(forward: Tensor, upward: Tensor) -> Tensor:
+    """(V, 3) directions up for cameras that look along their own."""
+    if int((upward[:1] != 0).sum()) == 1:
+        return upward.roll(1, 1)
+    axes = torch.eye(3, dtype=forward.dtype, device=forward.device)
+    return axes[forward.abs().argmin(1)]
 
 
 def camera_ring(
@@ -79,9 +93,10 @@ def camera_ring(
     if sorted(up) != [0, 0, 1]:
         raise ValueError(f"up is {tuple(up)}, expected one of the axes, such as (0, 0, 1)")
     steps = num_views // len(elevations)
-    azimuth = torch.arange(steps, dtype=torch.float64) * (2 * math.pi / steps)
+    azimuth = torch.arange(steps, dtype=torch.float64, device="cpu") * (2 * math.pi / steps)
     azimuth = azimuth.repeat(len(elevations))
-    elevation = torch.tensor(elevations, dtype=torch.float64).deg2rad().repeat_interleave(steps)
+    elevation = torch.tensor(elevations, dtype=torch.float64, device="cpu").deg2rad()
+    elevation = elevation.repeat_interleave(steps)
     around = (azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin())
     # As if up were z, then turned on to the axis that it is.
     position = distance * torch.stack(around, dim=1).roll(list(up).index(1) - 2, 1)
@@ -96,7 +111,9 @@ def fitting_intrinsics(size: tuple[int, int], distance: float, radius: float = 1
     height, width = size
     focal = min(height, width) / 2 * math.sqrt((distance / radius) ** 2 - 1)
     return torch.tensor(
-        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64
+        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]],
+        dtype=torch.float64,
+        device="cpu",
     )
 
 
@@ -159,15 +176,18 @@ def orthographic_views(
     height, width = size
     scale = min(height, width) / 2 / extent
     intrinsics = torch.tensor(
-        [[scale, 0, (width - 1) / 2], [0, scale, (height - 1) / 2], [0, 0, 1.0]]
+        [[scale, 0, (width - 1) / 2], [0, scale, (height - 1) / 2], [0, 0, 1.0]],
+        dtype=torch.float32,
+        device="cpu",
     )[None]
+    pose = torch.eye(4, dtype=torch.float32, device="cpu")[None]
     depth, pixel, depths = [], [], []
     for axis in range(3):
         right, down, forward = points.detach().float().roll(-axis - 1, 1).unbind(1)
         z = forward + 2 * extent
         # A pinhole camera divides by z: points multiplied by it come out orthographic.
         spread = torch.stack((right * z, down * z, z), dim=1)
-        depth.append(render_depth(spread, intrinsics, torch.eye(4)[None], size, radius_pixels))
+        depth.append(render_depth(spread, intrinsics, pose, size, radius_pixels))
         uv = torch.stack((right * scale + (width - 1) / 2, down * scale + (height - 1) / 2), dim=1)
         pixel.append(uv)
         depths.append(z)

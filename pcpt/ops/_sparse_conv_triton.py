@@ -3,7 +3,7 @@
 Rows are gathered straight into the product, sums are float32, and every element is summed in an
 order that depends on shapes alone: results repeat bit for bit, whether or not
 ``torch.use_deterministic_algorithms`` asks for it. float32 is multiplied exactly, or in TF32 where
-``torch.backends.cuda.matmul.allow_tf32`` allows it.
+``torch.backends.cuda.matmul.fp32_precision`` is "tf32", however that was set.
 """
 
 import torch
@@ -181,7 +181,8 @@ def outer_blocks(dtype: torch.dtype, c_in: int, c_out: int, tf32: bool) -> dict[
 
 
 def _precision(dtype: torch.dtype) -> str:
-    tf32 = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    # not allow_tf32: it follows, but cannot be read, where this was set itself
+    tf32 = dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
     return "tf32" if tf32 else "ieee"
 
 

@@ -139,7 +139,7 @@ def _taps(
     else:
         source = (pixel + 0.5) * (cells / pixels) - 0.5
     source = source.clamp(0, cells - 1)
-    first = source.long()
+    first = source.long().clamp(max=cells - 1)  # float32 may not hold the last, and rounds it up
     return first, (first + 1).clamp(max=cells - 1), (source - first)[:, None]
 
 

@@ -125,9 +125,11 @@ def _common_type(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def _reference(features: Tensor, weight: Tensor, neighbors: Tensor) -> Tensor:
     sum_type = torch.promote_types(features.dtype, torch.float32)
     out = features.new_zeros((neighbors.shape[1], weight.shape[2]), dtype=sum_type)
-    for rows, tap in zip(neighbors, weight):
+    wide = features.to(sum_type)  # once for all taps: there their gradients are added up
+    for rows, tap in zip(neighbors, weight.to(sum_type)):
         present = (rows >= 0).nonzero().squeeze(1)
-        out = out.index_add(0, present, (features[rows[present]] @ tap).to(sum_type))
+        # to: autocast multiplies in its own type
+        out = out.index_add(0, present, (wide[rows[present]] @ tap).to(sum_type))
     return out.to(features.dtype)
 
 

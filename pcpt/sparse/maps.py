@@ -9,6 +9,7 @@ with gradients on or off as now, is one graph; it is compiled anew for every fam
 which rarely pays.
 """
 
+import torch
 from torch import Tensor
 
 from pcpt.ops._sparse_plan import sparse_plan
@@ -23,6 +24,11 @@ from pcpt.ops.kernel_map import (
     voxel_table,
 )
 from pcpt.ops.sparse_conv import needs_plan
+
+
+def _kept() -> torch.inference_mode:
+    """For what is made once and kept: what inference mode makes, no training step can use later."""
+    return torch.inference_mode(False)
 
 
 class KernelMap:
@@ -86,18 +92,20 @@ class KernelMap:
         if table is None:
             neighbors = self._tables[0]
             assert neighbors is not None
-            if self._centred:
-                # Taps come in opposite pairs: K-1-k is -k, so nothing is looked up.
-                table = neighbors.flip(0)
-            else:
-                table = invert_kernel_map(neighbors, self._rows[0])
+            with _kept():
+                if self._centred:
+                    # Taps come in opposite pairs: K-1-k is -k, so nothing is looked up.
+                    table = neighbors.flip(0)
+                else:
+                    table = invert_kernel_map(neighbors, self._rows[0])
             self._tables[side] = table
         return table
 
     def _plan(self, side: int) -> Tensor | None:
         table = self._table(side)
         if self._plans[side] is None and needs_plan(table):
-            self._plans[side] = sparse_plan(table, self._rows[side])
+            with _kept():
+                self._plans[side] = sparse_plan(table, self._rows[side])
         return self._plans[side]
 
 
@@ -148,9 +156,10 @@ class KernelMaps:
         """(N,) int32 row of each voxel of ``stride`` among those of a multiple ``out_stride``."""
         key = (stride, out_stride)
         if key not in self._parents:
-            if stride == self._finest:
-                self._table(stride)  # reports repeated voxels; coarser ones cannot repeat
-            coarse, self._parents[key] = coarsen_voxels(self.coordinates(stride), out_stride)
+            with _kept():
+                if stride == self._finest:
+                    self._table(stride)  # reports repeated voxels; coarser ones cannot repeat
+                coarse, self._parents[key] = coarsen_voxels(self.coordinates(stride), out_stride)
             self._coordinates.setdefault(out_stride, coarse)
         return self._parents[key]
 
@@ -159,10 +168,11 @@ class KernelMaps:
         key = (stride, out_stride, kernel_size, dilation)
         if key not in self._maps:
             ratio = out_stride // stride
-            if kernel_size == ratio and ratio % 2 == 0 and dilation == 1:
-                self._maps[key] = self._derived(stride, ratio)
-            else:
-                self._maps[key] = self._searched(stride, out_stride, kernel_size, dilation)
+            with _kept():
+                if kernel_size == ratio and ratio % 2 == 0 and dilation == 1:
+                    self._maps[key] = self._derived(stride, ratio)
+                else:
+                    self._maps[key] = self._searched(stride, out_stride, kernel_size, dilation)
         return self._maps[key]
 
     def _table(self, stride: int) -> Tensor:

@@ -1,10 +1,14 @@
 """Views along the axes: the side that shows, z-buffer against sums, shapes without extent."""
 
+import importlib
+
 import pytest
 import torch
 
 from pcpt.geometry.axis_views import DIRECTIONS, axis_views, view_axes
 from pcpt.ops import render_depth
+
+module = importlib.import_module("pcpt.geometry.axis_views")
 
 
 def cloud(count=200, shapes=2, seed=0):
@@ -132,6 +136,39 @@ def test_a_cloud_alone_agrees_with_render_depth() -> None:
     grey = (1 - 0.8 * (depth - 1) / largest).clamp(0.2, 1)
     expected = torch.where(depth > 0, 255 * grey, 0).round().to(torch.uint8)
     assert torch.equal(views.images[0, 0], expected)
+
+
+def test_many_views_drawn_as_one_stay_in_their_rows(monkeypatch) -> None:
+    """float32 holds whole rows up to 2^24, but not their products with a depth."""
+    count = 3 * 2**19  # views of four rows: half as many again as came out right when drawn at once
+    pixel = torch.tensor([[0.0, 0.0], [3.0, 3.0]]).expand(count, 1, 2, 2)
+    drawn = module._draw_nearest(pixel, torch.tensor([0.0, 0.37]).expand(count, 1, 2), 4, 0)
+    expected = torch.zeros(4, 4)
+    expected[0, 0], expected[3, 3] = 1, 1.37
+    assert (drawn == expected).all()
+
+    at_once = axis_views(cloud(shapes=3), 16)
+    for rows in (1, 16, 33, 64):
+        monkeypatch.setattr(module, "_MOST_ROWS", rows)
+        views = axis_views(cloud(shapes=3), 16)
+        assert torch.equal(views.images, at_once.images)
+        assert torch.equal(views.visible, at_once.visible)
+
+
+def test_neither_default_dtype_nor_default_device_matter() -> None:
+    points = cloud()
+    options = [{}, {"upright": False, "depth": "summed", "directions": DIRECTIONS}]
+    expected = [axis_views(points, 32, **each) for each in options]
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            results = [axis_views(points, 32, **each) for each in options]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for result, other in zip(results, expected):
+        assert result.pixel.dtype == torch.float32
+        for name in ("images", "pixel", "visible"):
+            assert torch.equal(getattr(result, name), getattr(other, name))
 
 
 def test_errors() -> None:

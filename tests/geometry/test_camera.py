@@ -30,6 +30,25 @@ def test_projection_by_hand() -> None:
     assert z.tolist() == [1.0, 2.0, 0.5]
 
 
+def test_the_default_device_does_not_matter() -> None:
+    points, depth, turned = torch.rand(5, 3), torch.rand(40, 60), pose()
+
+    def use() -> list[Tensor]:
+        camera = Camera([[50, 0, 30], [0, 50, 20], [0, 0, 1]], 40, 60)
+        camera = (
+            Camera(camera.intrinsics, 40, 60, turned)
+            .resized(80, 120)
+            .flipped()
+            .cropped(0, 0, 40, 60)
+        )
+        return [camera.world_to_camera, *camera.project(points), *camera.unproject(depth)]
+
+    expected = use()
+    with torch.device("meta"):
+        results = use()
+    assert all(torch.equal(*pair) for pair in zip(results, expected))
+
+
 def test_pose_maps_camera_to_world() -> None:
     """A camera at x = 5 that looks along world y (its own z), with world z up (its own -y)."""
     camera_to_world = torch.tensor(

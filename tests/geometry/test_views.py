@@ -37,6 +37,46 @@ def test_look_at_by_hand() -> None:
     assert above[:, :3, 2].tolist() == [[0, 0, -1], [0, 0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("up", "beside"),
+    [
+        ((0, 0, 1), (1, 0, 0)),  # the next axis
+        ((0, -2, 0), (0, 0, -1)),
+        ((1, 1, 1), (1, 0, 0)),  # whose next is itself
+        ((3, 2, 1), (0, 0, 1)),  # the axis that they look along least
+        ((-1, 0.5, 2), (0, 1, 0)),
+    ],
+)
+def test_cameras_that_look_along_up(up: tuple[float, ...], beside: tuple[float, ...]) -> None:
+    direction = torch.tensor(up, dtype=torch.float64)
+    along = torch.stack((direction, -direction))
+    pose = look_at(along, up=up)
+    turn = pose[:, :3, :3]
+    torch.testing.assert_close(turn @ turn.mT, torch.eye(3, dtype=torch.float64).expand(2, 3, 3))
+    assert torch.linalg.det(turn).tolist() == pytest.approx([1, 1])
+    torch.testing.assert_close(turn[:, :, 2], -along / direction.norm())
+    assert torch.equal(pose, look_at(along, up=beside))
+    assert (turn[:, :, 1] @ torch.tensor(beside, dtype=torch.float64) < 0).all()  # y points down
+
+
+@pytest.mark.parametrize("default", ["meta", "cuda"])
+def test_the_default_device_does_not_matter(default: str) -> None:
+    if default == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    points = ball(50)
+
+    def views() -> list[Tensor]:
+        intrinsics, poses = fitting_intrinsics((16, 16), 2.5), camera_ring(2)
+        visible = depth_visibility(points, intrinsics, poses, (16, 16))
+        ahead = look_at(points[:2] * 3, up=(1, 1, 1))
+        return [intrinsics, poses, visible, ahead, *orthographic_views(points, (16, 16))]
+
+    expected = views()
+    with torch.device(default):
+        results = views()
+    assert all(torch.equal(*pair) for pair in zip(results, expected))
+
+
 @pytest.mark.parametrize("up", [(0, 0, 1), (0, 1, 0), (1, 0, 0)])
 def test_ring(up: tuple[int, int, int]) -> None:
     poses = camera_ring(12, distance=3, up=up)
@@ -118,6 +158,9 @@ def test_orthographic_depth_is_the_front_of_a_ball() -> None:
         (lambda: look_at(torch.zeros(3)), r"\(V, 3\)"),
         (lambda: look_at(torch.zeros(1, 3)), "stands at its target"),
         (lambda: look_at(torch.full((1, 3), torch.nan)), "stands at its target"),
+        (lambda: look_at(torch.ones(1, 3), up=(0, 0, 0)), r"up is \(0, 0, 0\)"),
+        (lambda: look_at(torch.ones(1, 3), up=(0, 0, math.nan)), "up is .*nan"),
+        (lambda: look_at(torch.ones(1, 3), up=(0, math.inf, 1)), "up is .*inf"),
         (lambda: camera_ring(7), "multiple of the 2"),
         (lambda: camera_ring(0), "multiple"),
         (lambda: camera_ring(4, elevations=[]), "multiple"),

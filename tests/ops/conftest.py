@@ -34,6 +34,13 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
+def clamps(device: torch.device) -> bool:
+    """Whether the kernels are CUDA's: what a direct call of torch.ops.pcpt names beyond its tensors
+    they pass over, where those of the CPU, for which looking is cheap, refuse it."""
+    return device.type == "cuda" or os.environ.get("PCPT_EMULATE_CUDA") == "1"
+
+
+@pytest.fixture
 def reference(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """The operator of the test module's ``module``, by its reference whatever was built."""
     module = request.module.module

@@ -166,6 +166,21 @@ def test_opcheck() -> None:
     torch.library.opcheck(torch.ops.pcpt.farthest_points.default, (points, lengths, start, 9))
 
 
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("wrong", [[7, 3], [5, -1], [2**32 + 2, 3], [3, 10**8]])
+def test_wrong_lengths_read_nothing_foreign(
+    wrong: list[int], device: torch.device, clamps: bool
+) -> None:
+    points = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    lengths, start = torch.tensor(wrong, device=device), torch.tensor([0, 0], device=device)
+    if not clamps:
+        with pytest.raises(RuntimeError, match=r"lengths\[[01]\] is .*, expected 0\.\.5"):
+            torch.ops.pcpt.farthest_points(points, lengths, start, 8)
+        return
+    expected = torch.ops.pcpt.farthest_points(points, lengths.clamp(0, 5), start, 8)
+    assert torch.equal(torch.ops.pcpt.farthest_points(points, lengths, start, 8), expected)
+
+
 def test_points_may_require_a_gradient(path: str) -> None:
     points = torch.randn(1, 20, 3, requires_grad=True)
     assert not farthest_points(points, 4).requires_grad

@@ -245,6 +245,32 @@ def test_opcheck() -> None:
 
 
 @needs_kernel
+@pytest.mark.parametrize("wrong", [[7, 3], [5, -1], [2**32 + 2, 3], [3, 10**8]])
+def test_wrong_lengths_read_nothing_foreign(
+    wrong: list[int], device: torch.device, clamps: bool
+) -> None:
+    points, viewpoints, factor = case(1, 5)
+    points, viewpoints = points.double().to(device), viewpoints.double().to(device)
+    lengths = torch.tensor(wrong, device=device)
+    operator = torch.ops.pcpt.hidden_point_removal
+    if not clamps:
+        with pytest.raises(RuntimeError, match=r"lengths\[[01]\] is .*, expected 0\.\.5"):
+            operator(points, viewpoints, lengths, factor)
+        return
+    expected = operator(points, viewpoints, lengths.clamp(0, 5), factor)
+    assert torch.equal(operator(points, viewpoints, lengths, factor), expected)
+
+
+@needs_kernel
+@pytest.mark.parametrize("factor", [0.0, 0.5, torch.nan, torch.inf])
+def test_direct_calls_with_a_wrong_radius_are_refused(factor: float, device: torch.device) -> None:
+    points = torch.rand(1, 5, 3, dtype=torch.float64, device=device)
+    lengths = torch.tensor([5], device=device)
+    with pytest.raises(RuntimeError, match="radius_factor"):
+        torch.ops.pcpt.hidden_point_removal(points, points[:, :1].contiguous(), lengths, factor)
+
+
+@needs_kernel
 def test_memory_does_not_grow(check_leaks: Callable[[Callable[[], object]], None]) -> None:
     points, viewpoints, factor = case(1, 1023, num_clouds=4)  # 100 results and scratch take 30 MB
     check_leaks(lambda: hidden_point_removal(points, viewpoints[:, :1], factor))

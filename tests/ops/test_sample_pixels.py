@@ -212,6 +212,56 @@ def test_half_precision_keeps_exact_weights(path: str, dtype: torch.dtype) -> No
     assert features.grad is not None and features.grad.dtype == dtype
 
 
+def test_maps_longer_than_float32_counts(path: str) -> None:
+    """The last of 2^24 + 4 cells is no float32: rounded up it is the first of the next view."""
+    cells = 2**24 + 4
+    features = torch.zeros(2, 1, 1, cells, dtype=torch.float16)
+    features[0, 0, 0, -1], features[1] = 3, 7
+    view_index, pixel = torch.zeros(1, dtype=torch.int64), torch.tensor([[cells - 1.0, 0.0]])
+    for size in ((1, cells), (cells, 1)):
+        result = sample_pixels(features.view(2, 1, *size), view_index, pixel, size)
+        assert result.tolist() == [[3]]
+        pixel = pixel.flip(1)
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_views_that_do_not_exist_read_nothing_foreign(device: torch.device, clamps: bool) -> None:
+    wide = torch.full((4, 5, 3, 4), 7.0, device=device)  # what lies around
+    features, view_index, pixel = (part.to(device) for part in random_case(9, (3, 4), (8, 11)))
+    wide[1:3] = features[:2]
+    grad = torch.rand(9, 5, device=device)
+    missing = torch.tensor([2, 10**12, -1, -(10**12)], device=device)
+    view_index = torch.cat((missing, view_index[4:] % 2))
+    sample, backward = torch.ops.pcpt.sample_pixels, torch.ops.pcpt.sample_pixels_backward
+    arguments, size = (view_index, pixel), (8, 11, False)
+    if not clamps:
+        with pytest.raises(RuntimeError, match=r"view_index\[0\] is 2, expected 0\.\.1"):
+            sample(wide[1:3], *arguments, *size)
+        with pytest.raises(RuntimeError, match="view_index"):
+            backward(grad, *arguments, 2, 3, 4, *size)
+        return
+    result = sample(wide[1:3], *arguments, *size)
+    assert not result[:4].any()
+    assert torch.equal(result[4:], sample(wide[1:3], view_index[4:], pixel[4:], *size))
+    result = backward(grad, *arguments, 2, 3, 4, *size)
+    assert torch.equal(result, backward(grad[4:], view_index[4:], pixel[4:], 2, 3, 4, *size))
+
+
+@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+def test_maps_without_cells_or_with_too_many_are_refused(device: torch.device) -> None:
+    view_index = torch.zeros(1, dtype=torch.int64, device=device)
+    pixel, grad = torch.zeros(1, 2, device=device), torch.zeros(1, 1, device=device)
+    with pytest.raises(RuntimeError, match="cells"):
+        torch.ops.pcpt.sample_pixels(
+            torch.zeros(1, 1, 0, 4, device=device), view_index, pixel, 8, 11, False
+        )
+    for height, width in ((0, 4), (4, 0), (-1, -1), (2**16, 2**15)):
+        with pytest.raises(RuntimeError, match="cells"):
+            torch.ops.pcpt.sample_pixels_backward(
+                grad, view_index, pixel, 1, height, width, 8, 11, False
+            )
+
+
 def test_gradcheck(path: str) -> None:
     features, view_index, pixel = random_case(9, (3, 4), (8, 11), torch.float64, whole=False)
     features = features[:, :2].clone().requires_grad_()

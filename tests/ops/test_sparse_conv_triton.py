@@ -119,6 +119,38 @@ def resources(cubin: bytes) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def test_tf32_is_taken_however_it_was_allowed() -> None:
+    """In a process of its own, as torch does not forget every setting."""
+    script = """
+import torch
+from pcpt.ops._sparse_conv_triton import _precision
+matmul = torch.backends.cuda.matmul
+
+def check(expected):
+    assert _precision(torch.float32) == expected
+    assert _precision(torch.bfloat16) == "ieee"
+
+check("ieee")
+for allowed in (True, False):
+    matmul.allow_tf32 = allowed
+    check("tf32" if allowed else "ieee")
+for precision in ("high", "highest", "medium", "highest"):
+    torch.set_float32_matmul_precision(precision)
+    check("ieee" if precision == "highest" else "tf32")
+for precision in ("tf32", "ieee", "none"):
+    matmul.fp32_precision = precision
+    check("tf32" if precision == "tf32" else "ieee")
+torch.backends.fp32_precision = "tf32"
+check("tf32")
+matmul.fp32_precision = "ieee"
+check("ieee")
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_blocks_cover_channels_in_few_pieces() -> None:
     from pcpt.ops._sparse_conv_triton import block_of
 

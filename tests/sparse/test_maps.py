@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from pcpt.ops.kernel_map import invert_kernel_map, kernel_map, kernel_offsets
-from pcpt.sparse import Conv3d, KernelMaps, SparseTensor, sum_pool
+from pcpt.sparse import (
+    Conv3d,
+    ConvTranspose3d,
+    KernelMaps,
+    SparseTensor,
+    global_avg_pool,
+    max_pool,
+    sum_pool,
+)
 
 module = importlib.import_module("pcpt.sparse.maps")
 
@@ -60,6 +68,37 @@ def test_inverses_are_made_when_a_gradient_needs_them(voxels, calls: list[str]) 
     layer(x)
     assert calls.count("invert_kernel_map") == 1
     assert calls.count("search") == 1
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_maps_made_in_inference_mode_serve_training(engine, voxels, inside: bool) -> None:
+    """A validation pass, then a step on the same tensor."""
+    with torch.inference_mode(inside):
+        coordinates = voxels(100)
+    x = SparseTensor(torch.randn(100, 4), coordinates)
+    down, up, strided, back = (
+        Conv3d(4, 4, 2, stride=2),
+        ConvTranspose3d(4, 4, 2),
+        Conv3d(4, 4, 3, stride=2),
+        ConvTranspose3d(4, 4, 3),
+    )
+
+    def total() -> torch.Tensor:
+        outputs = (up(down(x)), back(strided(x)), Conv3d(4, 4, 3)(x), sum_pool(x), max_pool(x))
+        return sum(out.features.sum() for out in outputs) + global_avg_pool(down(x), 2).sum()
+
+    with torch.inference_mode():
+        total()
+    total().backward()
+    assert all(layer.weight.grad is not None for layer in (down, up, strided, back))
+
+
+def test_plans_made_in_inference_mode_serve_training(voxels, monkeypatch) -> None:
+    monkeypatch.setattr(module, "needs_plan", lambda _: True)
+    with torch.inference_mode():
+        kernel_map = KernelMaps(voxels(100)).get(1, 2, 3)
+        kept = (kernel_map.neighbors, kernel_map.inverse, kernel_map.plan, kernel_map.inverse_plan)
+    assert not any(tensor.is_inference() for tensor in kept)
 
 
 @pytest.mark.parametrize("size,dilation", [(3, 1), (5, 1), (3, 2)])
