@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -282,9 +282,3 @@ def _seed_for(what: str, seed: int) -> int:
 
 def _digest(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
-
-
-def without_augmentation(config: ShapeDataConfig) -> ShapeDataConfig:
-    """The same data with training samples as they are: shuffled and limited, never changed."""
-    neutral = ShapeAugmentConfig(scale=[1.0, 1.0], scale_axes=False, translate=0.0)
-    return replace(config, augment=neutral)

@@ -55,6 +55,11 @@ class ShapeAugmentConfig:
             )
 
 
+def unchanging() -> ShapeAugmentConfig:
+    """No change at all."""
+    return ShapeAugmentConfig(scale=[1.0, 1.0], scale_axes=False, translate=0.0)
+
+
 def sphere_of(points: Tensor) -> tuple[Tensor, float]:
     """The ball that normalisation makes the unit ball: around the mean of the points, through the
     farthest.

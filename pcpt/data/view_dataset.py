@@ -15,7 +15,9 @@ from pcpt.choices import check_minimum
 from pcpt.data.cloud_cache import load_cached, save_cached
 from pcpt.data.dataset import generator_for
 from pcpt.data.movable import Movable
-from pcpt.data.shape_dataset import Shapes, without_augmentation
+from pcpt.data.shape_batch import ShapeBatch
+from pcpt.data.shape_dataset import Shapes
+from pcpt.data.shape_transforms import ShapeAugmentConfig, unchanging
 from pcpt.data.shape_views import ShapeViews, ViewedDataConfig, whole_shape
 
 
@@ -29,14 +31,22 @@ class ViewDataConfig(ViewedDataConfig):
             longer than learning from them; empty draws them anew. Pictures there are of the same
             cameras, source options and shape's name; delete the folder if the files of the shapes
             have changed.
+        augment: random changes of training shapes before their pictures are drawn; none by default,
+            as in PointMCD. Noise and dropped points change ``pixel`` alone, not the pictures.
     """
 
     views_per_shape: int = 0
     pictures_folder: str = ""
+    augment: ShapeAugmentConfig = field(default_factory=unchanging)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_minimum("data.views_per_shape", self.views_per_shape, 0)
+        if self.pictures_folder and self.augment != unchanging():
+            raise ValueError(
+                "data.pictures_folder keeps pictures of shapes as they are, but data.augment "
+                "changes them for every sample; leave one of the two out"
+            )
 
 
 @dataclass
@@ -81,8 +91,9 @@ def collate_views(samples: Sequence[ViewBatch]) -> ViewBatch:
 
 
 class ShapePictures(Dataset[ViewBatch]):
-    """Samples by global number, of the shapes of ``Shapes`` with the same arguments: its order and
-    its choice of points. Pictures show the whole, unaugmented shape.
+    """Samples by global number, of the shapes of ``Shapes`` with the same arguments: its order, its
+    choice of points and its augmentation. Pictures show the whole shape, turned, scaled and moved
+    like its points.
 
     Args:
         config: see ``ViewDataConfig``.
@@ -105,11 +116,11 @@ class ShapePictures(Dataset[ViewBatch]):
         training: bool | None = None,
         with_points: bool = True,
     ) -> None:
-        # views are of shapes as they are; only their order is random
-        self.shapes = Shapes(without_augmentation(config), split, seed, training=training)  # type: ignore[arg-type]
+        self.shapes = Shapes(config, split, seed, training=training)
         self.views = ShapeViews(config.views)
         self.seed, self.with_points = seed, with_points
         self.per_shape = config.views_per_shape if self.shapes.training else 0
+        self.augmented = self.shapes.training and config.augment != unchanging()
         self.names, self.classes = self.shapes.names, self.shapes.classes
         self.folder = Path(config.pictures_folder).expanduser() if config.pictures_folder else None
         options = [asdict(config.source), asdict(config)["splits"], split, config.normalise]
@@ -130,9 +141,11 @@ class ShapePictures(Dataset[ViewBatch]):
         points = sample.points[0] if self.with_points else sample.points[0, :0]
         visible = torch.zeros(len(chosen), 0, dtype=torch.bool)
         if self.with_points:
-            visible = self._visible(name, sample.point_number[0])[chosen]
+            # judged among all points of the shape
+            whole = self._placed(whole_shape(self.shapes, name), sample)
+            visible = self.views.visible(whole)[chosen][:, sample.point_number[0]]
         return ViewBatch(
-            images=self._pictures(name, chosen)[None],
+            images=self._pictures(name, chosen, sample)[None],
             label=sample.label,
             pixel=self.views.project(points)[None, chosen],
             visible=visible[None],
@@ -141,10 +154,17 @@ class ShapePictures(Dataset[ViewBatch]):
             names=[name],
         )
 
-    def _pictures(self, name: str, chosen: Tensor) -> Tensor:
+    def _placed(self, points: Tensor, sample: ShapeBatch) -> Tensor:
+        """Points (N, 3) of an unaugmented shape where the sample's lie."""
+        if not self.augmented:
+            return points
+        return (points.double() @ sample.turn[0].T + sample.shift[0]).float()
+
+    def _pictures(self, name: str, chosen: Tensor, sample: ShapeBatch) -> Tensor:
         """(V', 3, H, W) uint8 of the chosen views."""
         if self.folder is None:
-            return self.views.pictures(*self.views.surface(self.shapes, name), chosen)
+            points, faces = self.views.surface(self.shapes, name)
+            return self.views.pictures(self._placed(points, sample), faces, chosen)
         file = hashlib.sha256(name.encode()).hexdigest()[:32]
         path = self.folder / self._made_from[:16] / file[:2] / f"{file}.safetensors"
         found = load_cached(path, self._made_from)
@@ -162,7 +182,3 @@ class ShapePictures(Dataset[ViewBatch]):
         generator = generator_for(self.seed, 2**61 + number)
         order = torch.randperm(len(self.views), generator=generator)
         return order[: self.per_shape].sort().values
-
-    def _visible(self, name: str, point_number: Tensor) -> Tensor:
-        """Judged among all points of the shape."""
-        return self.views.visible(whole_shape(self.shapes, name))[:, point_number]

@@ -43,7 +43,7 @@ def view_axes(direction: str, *, upright: bool) -> Tensor:
     Args:
         direction: that one looks along, such as "x" or "-z".
         upright: z up in the images of the four sides; else, looking along axis k, axis k + 1 points
-            right and k + 2 down (cyclically), as in I2P-MAE's released code.
+            right and k + 2 down (cyclically): the images of I2P-MAE's released code, transposed.
 
     Raises:
         ValueError: an unknown direction.

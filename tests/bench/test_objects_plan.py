@@ -61,7 +61,10 @@ def test_rows_differ_in_what_they_say_and_nothing_else(plan: Plan) -> None:
             assert "teacher" not in alone and alone["method"]["distill_unlabelled"] == 0
             for row in DISTILLATIONS:
                 own = _tree(plan, f"{net.name}_{limit}/{row}/seed1")
-                assert own.pop("teacher")["name"] == "view_codewords"
+                teacher = own.pop("teacher")
+                names = {"mcd": "view_codewords", "mcd_random": "lite0"}
+                assert teacher["name"] == names[row]
+                assert (teacher["weights"] == "random") == (row == "mcd_random")
                 keys = {line.partition(":")[0] for line in changed_keys(alone, own)}
                 few = {"method.distill_unlabelled", "train.batch_size"}
                 assert keys == {"method.cache"} | (few if limit != "100" else set()), row

@@ -16,7 +16,6 @@ from pcpt.data.shape_dataset import (
     Shapes,
     open_shapes,
     share_of_each_class,
-    without_augmentation,
 )
 from pcpt.data.shape_transforms import (
     ShapeAugmentConfig,
@@ -24,6 +23,7 @@ from pcpt.data.shape_transforms import (
     choose_points,
     mapped,
     sphere_of,
+    unchanging,
 )
 from pcpt.data.sources.modelnet_h5 import ModelNetH5
 from pcpt.data.sources.procedural_shapes import ProceduralShapes
@@ -97,7 +97,7 @@ def test_evaluation_never_changes() -> None:
 
 def test_shapes_lie_in_the_unit_ball_and_meshes_with_them() -> None:
     config = make(num_points=0, normals=True, val_fraction=0.0)
-    shapes = Shapes(without_augmentation(config), "train", 0)
+    shapes = Shapes(replace(config, augment=unchanging()), "train", 0)
     sample = shapes[4]
     points = sample.points[0]
     assert points.mean(0).abs().max() < 1e-6
@@ -135,7 +135,7 @@ def test_the_map_of_the_augmentation_is_recorded() -> None:
         num_points=0,
     )
     shapes = Shapes(config, "train", 0)
-    plain = Shapes(without_augmentation(config), "train", 0)
+    plain = Shapes(replace(config, augment=unchanging()), "train", 0)
     for number in range(3):
         sample, before = shapes[number], plain[number]
         assert torch.equal(sample.point_number, before.point_number)

@@ -11,6 +11,7 @@ import torch
 from pcpt import registry
 from pcpt.config import make_config
 from pcpt.data.shape_dataset import Shapes
+from pcpt.data.shape_transforms import ShapeAugmentConfig, unchanging
 from pcpt.data.shape_views import ShapeViews, ViewConfig
 from pcpt.data.view_dataset import ShapePictures, ViewDataConfig, collate_views
 from pcpt.engine.export import export_student
@@ -119,6 +120,33 @@ def test_samples_are_a_function_of_their_number() -> None:
     assert len(chosen) > 1
     plain = ShapePictures(config, "test", 0)
     assert plain[0].images.shape[1] == 4 and plain.names[:2] == plain.shapes.names[:2]
+
+
+@pytest.mark.parametrize("pictures", ["mesh", "depth"])
+def test_pictures_follow_the_augmentation(pictures: str) -> None:
+    """The sample of a turned shape is that of cameras turned the other way."""
+    plain = data(views=ViewConfig(**{**VIEWS, "pictures": pictures}))
+    turning = replace(plain, augment=replace(unchanging(), rotation="up"))
+    turned = ShapePictures(turning, "train", 3)
+    for number in range(3):
+        before, after = ShapePictures(plain, "train", 3), turned[number]
+        turn = torch.eye(4, dtype=torch.float64)
+        turn[:3, :3] = turned.shapes[number].turn[0]
+        before.views.camera_to_world = turn.T @ before.views.camera_to_world
+        expected = before[number]
+        assert after.names == expected.names and torch.equal(after.parts, expected.parts)
+        assert torch.allclose(after.pixel, expected.pixel, atol=1e-3)
+        assert (after.images == expected.images).float().mean() > 0.97
+        assert (after.visible == expected.visible).float().mean() > 0.97
+        unturned = ShapePictures(plain, "train", 3)[number]
+        assert (after.images == unturned.images).float().mean() < 0.95
+    evaluated = ShapePictures(turning, "train", 3, training=False)[1]
+    assert torch.equal(evaluated.images, ShapePictures(plain, "train", 3, training=False)[1].images)
+
+
+def test_pictures_that_change_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pictures_folder.*augment"):
+        data(pictures_folder=str(tmp_path), augment=ShapeAugmentConfig())
 
 
 def test_pictures_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

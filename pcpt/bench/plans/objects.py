@@ -12,23 +12,33 @@ CONFIGS = "configs/proof/objects"
 ACCURACY = (Figure("accuracy", "accuracy"),)
 
 SCRATCH = "scratch"
+# Released I2P-MAE supposes CLIP: patch tokens of unit scale, and attention that sums to one, so
+# that the odds of its masks differ by e^0.1 or so. Lite0's features and energies are brought there.
+AS_OF_CLIP = (
+    "method.targets.standardize=true",
+    "method.masking.standardize=true",
+    "method.masking.temperature=10",
+)
 # What a row's pretraining changes of pretrain.yaml.
 PRETRAININGS = {
     "mae": ("method.masking.guided=false", "method.targets.images=false"),
     # its views change with augmentation: there is nothing to keep
-    "i2p_paper": ("method.fidelity=paper", "method.views.cache=0"),
+    "i2p_paper": ("method.fidelity=paper", "method.views.cache=0", *AS_OF_CLIP),
     "i2p": (),
     "i2p_random_masks": ("method.masking.guided=false",),
-    "i2p_random_teacher": ("teacher.weights=random",),
+    "i2p_random_teacher": ("teacher.weights=random", "teacher.seed={seed}"),
 }
-# What a row's distillation adds to point_mcd.yaml; {cell:...} is its teacher. With few labels the
-# batch is of two halves: as many labelled shapes as without distillation, and any shapes.
+# What a row's distillation adds to point_mcd.yaml; {teacher} is the export of its teacher. With few
+# labels the batch is of two halves: as many labelled shapes as without distillation, and any.
 DISTILLATIONS = {
     "mcd": ("teacher.name=view_codewords", "teacher.weights={teacher}"),
+    # Of all its random layers the network makes noise: pictures that differ by a hair get other
+    # codewords, which no student can learn. Its third stage still is a function of what is seen.
     "mcd_random": (
-        "teacher.name=view_codewords",
+        "teacher.name=lite0",
         "teacher.weights=random",
-        "teacher.codeword_channels=128",
+        "teacher.stage=3",
+        "teacher.seed={seed}",
     ),
 }
 UNLABELLED = ("method.distill_unlabelled=0.5", "train.batch_size=64")
@@ -106,10 +116,14 @@ taken on 256 training shapes, and of the other networks it is that of the column
 labels. The seed sets pretraining, the labelled subset, first weights and order. Learning rates are
 the best of three on the validation shapes with 10% of the labels, drawn by another seed: once for
 each network with labels alone, whose rate PointMCD takes too, and once for mended I2P-MAE (of seed
-0), whose rate the other pretrained rows take. PointMCD's teacher is Lite0 with ImageNet weights,
-fine-tuned on depth views with the labels of its student and no others. With fewer labels its
-batches hold as many labelled shapes as those of the row without it, and as many again without
-labels: the same labels and steps, for about twice the arithmetic.
+0), whose rate the other pretrained rows take. Released I2P-MAE is made for CLIP, whose attention
+sums to one: with Lite0 in its place, the odds of masks are scaled to differ as little as the
+released ones, and targets to unit variance. PointMCD's teacher is Lite0 with ImageNet weights,
+fine-tuned on depth views with the labels of its student and no others. PointMCD's random teacher is
+the third stage of a random Lite0, another one for each seed; further up random layers answer to
+every hair of a picture, which no student can learn. With fewer labels PointMCD's batches hold as
+many labelled shapes as those of the row without it, and as many again without labels: the same
+labels and steps, for about twice the arithmetic.
 """
 
 
@@ -140,6 +154,10 @@ def _train(config: str, seed: int, overrides: Sequence[str]) -> Command:
     return ("train", f"{CONFIGS}/{config}.yaml", *words, "--resume", "auto")
 
 
+def _for_seed(overrides: Sequence[str], seed: int) -> tuple[str, ...]:
+    return tuple(key.replace("{seed}", str(seed)) for key in overrides)
+
+
 def _limit(limit: str, seed: int) -> tuple[str, ...]:
     return (f"data.limit={LIMITS[limit]}", f"data.limit_seed={seed}")
 
@@ -155,7 +173,7 @@ def _shared() -> list[Cell]:
     for row, overrides in PRETRAININGS.items():
         for seed in SEEDS:
             minutes = 10.0 if row == "i2p_paper" else 3.0 if row == "mae" else 7.0
-            command = _train("pretrain", seed, overrides)
+            command = _train("pretrain", seed, _for_seed(overrides, seed))
             cells.append(Cell(f"pretrain/{row}/seed{seed}", (command,), minutes=minutes))
     export = ("export", "{here}/run", "{here}/export")
     for limit, seed in [(lim, s) for lim in LIMITS for s in SEEDS] + [(TUNING_LIMIT, TUNING_SEED)]:
@@ -170,7 +188,8 @@ def _labelled(net: Network, row: str, limit: str, seed: int, rate: str) -> Comma
     if net is TRANSFORMER:
         return _train("finetune", seed, (*_first_weights(row, seed), *overrides))
     teacher = f"{{cell:{_teacher(limit, seed)}}}/export"
-    added = tuple(key.replace("{teacher}", teacher) for key in DISTILLATIONS.get(row, ()))
+    added = _for_seed(DISTILLATIONS.get(row, ()), seed)
+    added = tuple(key.replace("{teacher}", teacher) for key in added)
     if added and limit != "100":
         added += UNLABELLED
     if added:
