@@ -66,8 +66,8 @@ def test_rows_differ_in_what_they_say_and_nothing_else(plan: Plan) -> None:
                 assert teacher["name"] == names[row]
                 assert (teacher["weights"] == "random") == (row == "mcd_random")
                 keys = {line.partition(":")[0] for line in changed_keys(alone, own)}
-                few = {"method.distill_unlabelled", "train.batch_size"}
-                assert keys == {"method.cache"} | (few if limit != "100" else set()), row
+                few = {"method.distill_unlabelled", "train.batch_size"} if limit != "100" else set()
+                assert keys == {"method.cache", "method.distill_weight"} | few, row
                 labelled = own["train"]["batch_size"] * (1 - own["method"]["distill_unlabelled"])
                 assert labelled == alone["train"]["batch_size"]
     mended = _tree(plan, "pretrain/i2p/seed2")
