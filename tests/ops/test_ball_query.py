@@ -166,39 +166,6 @@ def test_opcheck() -> None:
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
-@pytest.mark.parametrize("wrong", [[7, 3], [5, -1], [2**32 + 2, 3], [3, 10**8]])
-def test_wrong_lengths_read_nothing_foreign(
-    wrong: list[int], device: torch.device, clamps: bool
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    queries, points = (torch.rand(2, 5, 3, generator=generator).to(device) for _ in range(2))
-    good, lengths = torch.tensor([5, 2], device=device), torch.tensor(wrong, device=device)
-    operator = torch.ops.pcpt.ball_query
-    for counts in ((good, lengths), (lengths, good)):
-        if not clamps:
-            with pytest.raises(RuntimeError, match=r"lengths\[[01]\] is .*, expected 0\.\.5"):
-                operator(queries, counts[0], points, counts[1], 0.8, 6)
-            continue
-        clamped = [count.clamp(0, 5) for count in counts]
-        expected = operator(queries, clamped[0], points, clamped[1], 0.8, 6)
-        assert same(
-            Neighbors(*operator(queries, counts[0], points, counts[1], 0.8, 6)),
-            Neighbors(*expected),
-        )
-
-
-@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
-def test_more_rows_than_cuda_kernels_count_are_refused(device: torch.device, clamps: bool) -> None:
-    if not clamps:
-        pytest.skip("the CPU's kernels count further")
-    few, many = (torch.empty(1, rows, 0, device=device) for rows in (4, 2**30))
-    lengths = torch.zeros(1, dtype=torch.int64, device=device)
-    for queries, points in ((few, many), (many, few)):
-        with pytest.raises(RuntimeError, match="more than 1073741823 points or queries"):
-            torch.ops.pcpt.ball_query(queries, lengths, points, lengths, 0.8, 1)
-
-
-@pytest.mark.skipif(not COMPILED, reason="csrc is not built")
 def test_100_iterations_do_not_leak(check_leaks: Callable[..., None]) -> None:
     points = torch.randn(1, 4200, 3)
     check_leaks(lambda: ball_query(points[:, :300], points, 0.3, 32))

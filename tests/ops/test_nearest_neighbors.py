@@ -4,6 +4,7 @@ import importlib
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ minutes_in_the_emulator = pytest.mark.skipif(
 module = importlib.import_module("pcpt.ops.nearest_neighbors")
 SIZES = [0, 1, 7, 16, 33, 100, 257]
 inf = torch.inf
+# operators that search clouds, with what they take beside the clouds and k
+SEARCHES = {"nearest_neighbors": {}, "ball_query": {"radius": 0.8}}
 
 
 def same(a: Neighbors, b: Neighbors) -> bool:
@@ -206,36 +209,42 @@ def test_gradients_by_gathering(path: str) -> None:
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
+@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("wrong", [[7, 3], [5, -1], [2**32 + 2, 3], [3, 10**8]])
 def test_wrong_lengths_read_nothing_foreign(
-    wrong: list[int], device: torch.device, clamps: bool
+    search: str, wrong: list[int], device: torch.device, clamps: bool
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     queries, points = (torch.rand(2, 5, 3, generator=generator).to(device) for _ in range(2))
     good, lengths = torch.tensor([5, 2], device=device), torch.tensor(wrong, device=device)
-    operator = torch.ops.pcpt.nearest_neighbors
+    operator = partial(getattr(torch.ops.pcpt, search), **SEARCHES[search], k=6)
     for counts in ((good, lengths), (lengths, good)):
         if not clamps:
             with pytest.raises(RuntimeError, match=r"lengths\[[01]\] is .*, expected 0\.\.5"):
-                operator(queries, counts[0], points, counts[1], 6)
+                operator(queries, counts[0], points, counts[1])
             continue
         clamped = [count.clamp(0, 5) for count in counts]
-        expected = operator(queries, clamped[0], points, clamped[1], 6)
+        expected = operator(queries, clamped[0], points, clamped[1])
         assert same(
-            Neighbors(*operator(queries, counts[0], points, counts[1], 6)),
+            Neighbors(*operator(queries, counts[0], points, counts[1])),
             Neighbors(*expected),
         )
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
-def test_more_rows_than_cuda_kernels_count_are_refused(device: torch.device, clamps: bool) -> None:
+@pytest.mark.parametrize("search", SEARCHES)
+def test_more_rows_than_cuda_kernels_count_are_refused(
+    search: str, device: torch.device, clamps: bool
+) -> None:
     if not clamps:
         pytest.skip("the CPU's kernels count further")
     few, many = (torch.empty(1, rows, 0, device=device) for rows in (4, 2**30))
     lengths = torch.zeros(1, dtype=torch.int64, device=device)
     for queries, points in ((few, many), (many, few)):
         with pytest.raises(RuntimeError, match="more than 1073741823 points or queries"):
-            torch.ops.pcpt.nearest_neighbors(queries, lengths, points, lengths, 1)
+            getattr(torch.ops.pcpt, search)(
+                queries, lengths, points, lengths, **SEARCHES[search], k=1
+            )
 
 
 @pytest.mark.skipif(not COMPILED, reason="csrc is not built")
