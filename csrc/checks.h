@@ -68,6 +68,17 @@ inline void check_sample_pixels(const torch::stable::Tensor& values,
                   "sample_pixels: a map must have 1 to 2^31 - 1 cells");
 }
 
+inline void check_gather_max(const torch::stable::Tensor& values,
+                             const torch::stable::Tensor& index,
+                             const torch::stable::Tensor& starts) {
+  STD_TORCH_CHECK(values.dim() == 2 && values.is_contiguous() && values.size(0) <= INT32_MAX,
+                  "gather_max: values must be contiguous (N, C), of 2^31 - 1 rows at most");
+  STD_TORCH_CHECK(index.dim() == 1 && starts.dim() == 1 && starts.size(0) >= 1,
+                  "gather_max: index must be (M,) and starts (S + 1,)");
+  check_contiguous({&index, &starts}, torch::headeronly::ScalarType::Long,
+                   "gather_max: index and starts must be contiguous int64");
+}
+
 inline void check_rotated_iou(const torch::stable::Tensor& boxes,
                               const torch::stable::Tensor& other_boxes, bool aligned) {
   for (const torch::stable::Tensor* tensor : {&boxes, &other_boxes})

@@ -23,6 +23,7 @@ STABLE_TORCH_LIBRARY(pcpt, m) {
   m.def("ball_query(Tensor queries, Tensor query_lengths, Tensor points, Tensor lengths, float radius, int k) -> (Tensor index, Tensor squared_distance)");
   m.def("segment_sum(Tensor values, Tensor segment_index, int num_segments) -> Tensor");
   m.def("segment_extreme(Tensor values, Tensor segment_index, int num_segments, bool largest) -> (Tensor out, Tensor row)");
+  m.def("gather_max(Tensor values, Tensor index, Tensor starts) -> (Tensor out, Tensor row)");
   m.def("voxel_table(Tensor coordinates) -> (Tensor table, Tensor duplicate)");
   m.def("kernel_map(Tensor table, int num_in, Tensor out_coordinates, Tensor offsets, bool mirrored) -> Tensor");
   m.def("coarsen_voxels(Tensor coordinates, int stride) -> (Tensor coarse, Tensor parent)");

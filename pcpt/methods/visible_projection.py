@@ -4,10 +4,10 @@ a shape's points to one codeword for each view of it."""
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcpt.choices import check_choice
+from pcpt.ops import gather_max
 from pcpt.students.point_network import RowNorm
 
 MASKINGS = ("exclude", "multiply")
@@ -55,11 +55,7 @@ def visible_max(
     shape, _, place = visible.nonzero().unbind(1)
     ends = count.flatten().cumsum(0)
     flat = embedding.reshape(-1, channels)
-    if len(place):
-        starts = ends - count.flatten()
-        highest = F.embedding_bag(shape * points + place, flat, starts, mode="max")
-    else:
-        highest = flat.new_zeros(count.numel(), channels) + flat.sum() * 0
+    highest = gather_max(flat, shape * points + place, ends - count.flatten())
     highest = highest.view(*count.shape, channels)
     if masking == "multiply":
         any_hidden = (count < points)[..., None]

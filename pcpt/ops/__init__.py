@@ -2,6 +2,7 @@
 
 from pcpt.ops.ball_query import ball_query
 from pcpt.ops.farthest_points import farthest_points
+from pcpt.ops.gather_max import gather_max
 from pcpt.ops.hidden_point_removal import hidden_point_removal
 from pcpt.ops.kernel_map import kernel_map
 from pcpt.ops.match_points_to_pixels import Correspondences, match_points_to_pixels
@@ -18,6 +19,7 @@ __all__ = [
     "Neighbors",
     "ball_query",
     "farthest_points",
+    "gather_max",
     "hidden_point_removal",
     "kernel_map",
     "match_points_to_pixels",

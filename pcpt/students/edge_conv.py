@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from pcpt.ops import gather_max
 from pcpt.students.point_network import rows_of
 
 
@@ -50,7 +51,7 @@ class EdgeConv(nn.Module):
         neighbor = (flat @ of_neighbor.T).to(wide)
         own = (flat @ (of_point - of_neighbor).T).to(wide)
         sign = torch.where(self.norm.weight.detach() < 0, -1.0, 1.0).to(neighbor.dtype)
-        highest = sign * F.embedding_bag(rows, sign * neighbor, mode="max") + own
+        highest = sign * gather_max(sign * neighbor, rows) + own
         out = self._normalised(highest, neighbor, own, rows)
         return F.leaky_relu(out, self.slope, inplace=True).view(*features.shape[:2], -1)
 

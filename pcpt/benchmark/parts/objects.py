@@ -1,9 +1,10 @@
-"""Single shapes: the tokens of point transformers, against plain PyTorch; views and visibility from
-a ring of cameras, against convex hulls shape by shape."""
+"""Single shapes: the tokens of point transformers and the maximum over neighbours, against plain
+PyTorch; views and visibility from a ring of cameras, against convex hulls shape by shape."""
 
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pcpt.benchmark.baselines.plain_tokens import plain_token_scales
@@ -15,10 +16,11 @@ from pcpt.benchmark.timing import Alternative
 from pcpt.data.shape_models import MODELS
 from pcpt.data.sources.procedural_shapes import ProceduralShapes
 from pcpt.geometry.views import camera_ring, fitting_intrinsics
-from pcpt.ops import hidden_point_removal, render_depth
+from pcpt.ops import gather_max, hidden_point_removal, nearest_neighbors, render_depth
 from pcpt.students.point_tokens import TokenScale, gather_points, token_scales
 
 PLAIN = "plain PyTorch"
+BAGS, GATHERED = "torch's embedding_bag", "gather, then max"
 HULLS = "SciPy's hulls, shape by shape"
 TOKENS, GROUPS = (512, 256, 64), (16, 8, 8)  # of I2P-MAE
 DISTANCE, IMAGE, RADIUS = 2.5, (224, 224), 100.0  # of the cameras; of hidden point removal
@@ -36,8 +38,10 @@ def shapes(count: int, points: int) -> Tensor:
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Tokens of 64 shapes of 2,048 points; 12 views and visibilities of 64 shapes of 1,024."""
+    """Tokens of 64 shapes of 2,048 points; the maximum over neighbours, and 12 views and
+    visibilities, of 64 shapes of 1,024."""
     yield _tokens(shapes(settings.size(64, 2), 2048).to(settings.device))
+    yield _neighbors(shapes(settings.size(64, 2), 1024).to(settings.device))
     yield _visibility(shapes(settings.size(64, 2), settings.size(1024, 128)), settings)
 
 
@@ -80,6 +84,47 @@ def _compare_tokens(
             worst = near
         before = scale.centers
     return worst
+
+
+def _neighbors(points: Tensor, k: int = 20, channels: int = 64) -> Case:
+    """An EdgeConv's maximum, forward and backward."""
+    index = nearest_neighbors(points, points, k).index
+    first = torch.arange(len(points), device=index.device)[:, None, None] * points.shape[1]
+    rows = (index + first).flatten(0, 1)
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(rows), channels)
+    values = torch.randn(shape, generator=generator).to(points.device).requires_grad_()
+    weight = torch.randn(shape, generator=generator).to(points.device)
+
+    ways = {
+        "pcpt": lambda: gather_max(values, rows),
+        BAGS: lambda: F.embedding_bag(rows, values, mode="max"),
+        GATHERED: lambda: values[rows].max(1).values,
+    }
+
+    def run(way: str) -> tuple[Tensor, Tensor]:
+        out = ways[way]()
+        return out.detach(), torch.autograd.grad(out, values, weight)[0]
+
+    expected = run("pcpt")
+    agreements = {}
+    for way in (BAGS, GATHERED):
+        out, grad = run(way)
+        same = compare_exact((out, expected[0]))
+        agreements[way] = compare_values(grad, expected[1]) if same.agrees else same
+    return Case(
+        f"maximum over {k} neighbours of each of {len(rows):,} points, {channels} channels, "
+        "forward + backward",
+        [
+            Alternative("pcpt", lambda number: run("pcpt")),
+            Alternative(BAGS, lambda number: run(BAGS)),
+            Alternative(GATHERED, lambda number: run(GATHERED)),
+        ],
+        agreements,
+        units=len(rows),
+        unit="points",
+        repeats=5,
+    )
 
 
 def _visibility(points: Tensor, settings: Settings) -> Case:
@@ -126,4 +171,4 @@ def _visibility(points: Tensor, settings: Settings) -> Case:
     return case
 
 
-PART = Part("objects", "tokens of shapes, and their views and visibility", cases)
+PART = Part("objects", "tokens of shapes, the maximum over neighbours, views and visibility", cases)
