@@ -14,6 +14,7 @@ from pcpt.bench.plans.objects import (
     PRETRAININGS,
     SCRATCH,
     SEEDS,
+    TAKEN_BACK,
     TRANSFORMER,
     TUNED,
     objects_plan,
@@ -47,7 +48,7 @@ def test_every_config_is_valid(plan: Plan) -> None:
         assert tree["device"] == "cpu" and tree["train"]["threads"] == 1, cell.name
         assert tree["data"]["source"]["root"] == "/data"
         assert tree["data"]["val_fraction"] == 0.1 and tree["data"]["val_seed"] == 0
-    assert len(kinds) == 60
+    assert len(kinds) == 68
 
 
 def test_rows_differ_in_what_they_say_and_nothing_else(plan: Plan) -> None:
@@ -71,12 +72,28 @@ def test_rows_differ_in_what_they_say_and_nothing_else(plan: Plan) -> None:
                 labelled = own["train"]["batch_size"] * (1 - own["method"]["distill_unlabelled"])
                 assert labelled == alone["train"]["batch_size"]
     mended = _tree(plan, "pretrain/i2p/seed2")
-    for row in PRETRAININGS:
+    for row in (*PRETRAININGS, *TAKEN_BACK):
         own = _tree(plan, f"pretrain/{row}/seed2")
         keys = {line.split(".")[0] for line in changed_keys(mended, own)}
         assert keys <= {"method", "teacher"} and own["method"]["name"] == "i2p_mae"
         assert own["seed"] == own["train"]["threads"] + 1 == 2
-    assert len({str(_tree(plan, f"pretrain/{row}/seed0")) for row in PRETRAININGS}) == 5
+    rows = (*PRETRAININGS, *TAKEN_BACK)
+    assert len({str(_tree(plan, f"pretrain/{row}/seed0")) for row in rows}) == 9
+
+
+def test_what_is_taken_back_is_a_released_setting(plan: Plan) -> None:
+    """Each row differs from mended I2P-MAE in what the fidelity ``paper`` sets, or as a control."""
+    mended = _tree(plan, "pretrain/i2p/seed1")
+    released = _tree(plan, "pretrain/i2p_paper/seed1")
+    for row, overrides in TAKEN_BACK.items():
+        own = _tree(plan, f"pretrain/{row}/seed1")
+        assert len(changed_keys(mended, own)) == len(overrides), row
+        if row not in ("i2p_masks_alone", "i2p_raw_targets"):
+            keys = [line.partition(":")[0] for line in changed_keys(released, own)]
+            assert not set(keys) & {key.partition("=")[0] for key in overrides}, row
+        svm = _tree(plan, f"point_mae_svm/{row}/seed1")
+        of_mended = _tree(plan, "point_mae_svm/i2p/seed1")
+        assert [line.partition(":")[0] for line in changed_keys(of_mended, svm)] == ["init"]
 
 
 def test_a_teacher_has_seen_no_label_that_its_student_has_not(plan: Plan) -> None:
@@ -99,8 +116,10 @@ def test_every_row_has_as_many_seeds_as_the_others(plan: Plan) -> None:
     for net in NETWORKS:
         for column in (f"{net.name}_{kind}" for kind in ("svm", "1", "10", "100")):
             cells = {(c.row, c.seed) for c in plan.cells if c.column == column}
-            assert cells == {(row, seed) for row in net.rows for seed in SEEDS}
-    assert set(TRANSFORMER.rows) | set(DISTILLED[0].rows) == {row.name for row in plan.rows}
+            rows = (*net.rows, *TAKEN_BACK) if column == "point_mae_svm" else net.rows
+            assert cells == {(row, seed) for row in rows for seed in SEEDS}
+    rows = {*TRANSFORMER.rows, *TAKEN_BACK, *DISTILLED[0].rows}
+    assert rows == {row.name for row in plan.rows}
 
 
 def test_it_fits_the_budget(plan: Plan) -> None:
