@@ -53,7 +53,8 @@ class EdgeConv(nn.Module):
         sign = torch.where(self.norm.weight.detach() < 0, -1.0, 1.0).to(neighbor.dtype)
         highest = sign * gather_max(sign * neighbor, rows) + own
         out = self._normalised(highest, neighbor, own, rows)
-        return F.leaky_relu(out, self.slope, inplace=True).view(*features.shape[:2], -1)
+        out = F.leaky_relu(out, self.slope, inplace=True)
+        return out.to(flat.dtype).view(*features.shape[:2], -1)
 
     def _normalised(self, highest: Tensor, neighbor: Tensor, own: Tensor, rows: Tensor) -> Tensor:
         """Batch norm of one edge a point by the statistics of all edges; of the past where the

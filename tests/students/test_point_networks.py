@@ -235,6 +235,15 @@ def test_trains_in_mixed_precision(name: str) -> None:
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_embeds_in_half_precision(name: str, dtype: torch.dtype) -> None:
+    model, points = settled(name), ball(4, 40)
+    exact = model.embed(points)
+    half = model.to(dtype).embed(points)
+    assert float((half.float() - exact).abs().mean() / exact.abs().mean()) < 0.2
+
+
 def test_graph_is_found_anew_in_features() -> None:
     points = ball(2, 30)
     dynamic, fixed = settled("dgcnn"), settled("dgcnn", graph="fixed")
