@@ -51,7 +51,8 @@ class Pretrained(nn.Module):
         self, folder: str | os.PathLike[str], *, details: Mapping[str, str] | None = None
     ) -> Path:
         """Writes weights, config and card; existing files of the folder are replaced one by one,
-        each whole, and a card that somebody edited is kept.
+        each whole, and a card that somebody edited is kept. A folder in which this was interrupted
+        has no config and does not load.
 
         Args:
             folder: made if need be.
@@ -80,7 +81,9 @@ class Pretrained(nn.Module):
             names = [WEIGHTS_FILE, CONFIG_FILE]
             if not keeps_edits(folder / CARD_FILE):
                 _write_text(partial / CARD_FILE, model_card(self, values, details or {}))
-                names.append(CARD_FILE)
+                names.insert(1, CARD_FILE)
+            # the config last: should this be interrupted, no new weights lie under an old config
+            (folder / CONFIG_FILE).unlink(missing_ok=True)
             for name in names:
                 os.replace(partial / name, folder / name)
         return folder

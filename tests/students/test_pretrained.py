@@ -114,6 +114,26 @@ def test_failed_save_leaves_the_old_export(folder, monkeypatch):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_an_interrupted_save_never_pairs_new_weights_with_an_old_config(folder, monkeypatch, done):
+    replace, calls = os.replace, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) > done:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(module.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tiny(voxel_size=0.7).save_pretrained(folder)
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        SparseUNet.from_pretrained(folder)
+    monkeypatch.undo()
+    tiny(voxel_size=0.7).save_pretrained(folder)
+    assert SparseUNet.from_pretrained(folder).config.voxel_size == 0.7
+
+
 def test_files_are_readable_by_others(folder):
     mask = os.umask(0)
     os.umask(mask)
