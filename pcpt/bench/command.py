@@ -16,6 +16,7 @@ from pcpt.bench.plans import PLANS, all_plans, get_plan
 from pcpt.bench.results import collect, read_results
 from pcpt.bench.runner import Runner, estimate_minutes
 from pcpt.bench.table import Record, compared, groups, text_table
+from pcpt.data.write_json import write_text
 
 CONFIGS = Path("configs/proof")
 
@@ -217,6 +218,6 @@ def _table(options: argparse.Namespace) -> int:
     if path is None:
         print(page)
         return 0
-    path.write_text(page)
+    write_text(path, page)
     print(f"wrote {path}", file=sys.stderr)
     return 0

@@ -1,4 +1,4 @@
-"""Writes JSON that every reader takes, whole or not at all."""
+"""Writes text, and JSON that every reader takes, whole or not at all."""
 
 import json
 import math
@@ -15,10 +15,19 @@ def write_json(path: Path, value: Any) -> None:
         path: of the file; what was there is replaced in one go, or left alone if writing fails.
         value: of what ``json`` takes.
     """
+    write_text(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text.
+
+    Args:
+        path: of the file; what was there is replaced in one go, or left alone if writing fails.
+        text: in UTF-8.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        text = json.dumps(finite(value), indent=1, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

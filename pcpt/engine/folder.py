@@ -12,7 +12,7 @@ import yaml
 
 import pcpt
 from pcpt.config import RunConfig, changed_keys, to_yaml
-from pcpt.data.write_json import write_json
+from pcpt.data.write_json import write_json, write_text
 from pcpt.engine.checkpoint import list_checkpoints, load_checkpoint, newest_whole, step_of
 from pcpt.ops._library import COMPILED
 
@@ -91,7 +91,7 @@ def open_folder(config: RunConfig, start: Path | None) -> Path:
             aside = _aside(path)
             path.rename(aside)
             _log.warning("renamed %s to %s: the run goes on from step %d", path, aside.name, step)
-    (folder / "config.yaml").write_text(to_yaml(config))
+    write_text(folder / "config.yaml", to_yaml(config))
     write_json(folder / "environment.json", environment())
     return folder
 

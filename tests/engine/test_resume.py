@@ -153,6 +153,24 @@ def test_the_resolved_config_repeats_the_run(tmp_path: Path) -> None:
     assert_same_run(tmp_path / "a", tmp_path / "b", 3)
 
 
+def test_a_full_disk_leaves_the_config_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    train(toy_config(run, train={"steps": 1}))
+    before = (run / "config.yaml").read_bytes()
+    write = Path.write_text
+
+    def full_disk(path: Path, text: str, **options: Any) -> None:
+        write(path, text[:20], **options)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        train(toy_config(run, train={"steps": 2}), "auto")
+    assert (run / "config.yaml").read_bytes() == before
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     train(toy_config(tmp_path, train={"checkpoint_every": 1, "keep_checkpoints": 2}))
     assert [step_of(p) for p in list_checkpoints(tmp_path)] == [5, 6]
