@@ -13,6 +13,7 @@ from pcpt.config import RunConfig
 from pcpt.data.json_object import JsonObject, read_json
 from pcpt.data.scan_identity import identities_hash, scan_identity
 from pcpt.data.write_json import write_json
+from pcpt.teachers.base import RANDOM
 
 FILE = "data.json"
 FORMAT_VERSION = 1
@@ -183,8 +184,8 @@ def record_of(
     if config.init and earlier is None:
         record += _record_at(config.init, "init", needed=True)
     for section in ("teacher", "student", "method", "task"):
-        for text in _texts_in(getattr(config, section)):
-            record += _record_at(text, section, needed=False)
+        for path in _weights_in(getattr(config, section)):
+            record += _record_at(path, section, needed=False)
     return record if earlier is None else record.joined(earlier)
 
 
@@ -204,19 +205,20 @@ def _find_record(place: Path) -> DataRecord | None:
     return next((record for record in records if record is not None), None)
 
 
-def _texts_in(value: Any) -> Iterator[str]:
-    """Every text among a section's values that may be a path."""
-    if isinstance(value, str):
-        if value:
-            yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from _texts_in(asdict(value))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts_in(item)
-    elif isinstance(value, Sequence):
+def _weights_in(value: Any) -> Iterator[str]:
+    """Every path of weights in a section: what its keys ``weights`` hold, at any depth. No other
+    text is one: a folder may well be called like a component or an option."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key != "weights" or not isinstance(item, str):
+                yield from _weights_in(item)
+            elif item not in ("", RANDOM):
+                yield item
+    elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
-            yield from _texts_in(item)
+            yield from _weights_in(item)
 
 
 def beyond_note(number: int) -> str:

@@ -66,6 +66,18 @@ def test_a_teacher_or_student_that_names_a_folder_hands_its_record_on(tmp_path: 
     assert again.seen[1].through == "init: teacher: training"
 
 
+def test_a_folder_called_like_an_option_is_no_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make_config(toy_tree(tmp_path / "run"))
+    config.teacher = {"name": "lite0", "variant": "small", "weights": "random"}
+    for name in ("lite0", "small", "random"):
+        (tmp_path / name).mkdir()
+        record_of(toy_config(tmp_path), Rooms("t")).write(tmp_path / name)
+    assert [seen.through for seen in record_of(config, Rooms("b")).seen] == ["training"]
+
+
 def test_weights_without_a_record_are_unknown(tmp_path: Path) -> None:
     weights = tmp_path / "PointContrast.pth"
     weights.touch()
