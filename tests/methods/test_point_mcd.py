@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from pcpt.config import make_config
 from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch, collate_shapes
 from pcpt.data.shape_dataset import Shapes
-from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig
+from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig, whole_shape
 from pcpt.engine.evaluation import evaluate_run
 from pcpt.engine.export import export_student, load_student
 from pcpt.engine.run import build, dry_run, train
@@ -186,6 +187,62 @@ def test_a_name_of_two_splits_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         bank.codewords(["a name of neither"], Corners())
     with pytest.raises(ValueError, match="no split"):
         CodewordBank(data()).codewords(["nobody"], Corners())
+
+
+def two_splits(folder: Path) -> ViewedDataConfig:
+    """Other shapes of the same names in train and test, of other numbers of points."""
+    rng = np.random.RandomState(0)
+    names = np.array([f"{number:04d}" for number in range(4)])
+    for split, flat, count in (("train", (1, 1, 0.1), 60), ("test", (0.1, 1, 1), 90)):
+        points = (rng.randn(4, count, 3) * flat).astype(np.float32)
+        np.savez(folder / f"{split}.npz", points=points, label=np.arange(4) % 2, name=names)
+    (folder / "classes.txt").write_text("plate\nwall\n")
+    source = registry.get("datasets", "shape_npz").Config(root=str(folder))
+    return data(source=source, num_points=50)
+
+
+def test_shapes_of_one_name_in_two_splits_have_views_of_their_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = two_splits(tmp_path)
+    samples = {
+        split: collate_shapes([Shapes(config, split, 0, training=False)[n] for n in range(4)])
+        for split in ("train", "test")
+    }
+    assert samples["train"].names == samples["test"].names
+    both = collate_shapes([samples["test"], samples["train"]]).rows(torch.tensor([5, 1]))
+    assert both.splits == ["train", "test"]
+    teacher = Corners()
+    bank = CodewordBank(config, str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        batch, alone = samples[split], CodewordBank(config)  # which never saw the other split
+        shapes = Shapes(config, split, 0, training=False)
+        for row, name in enumerate(batch.names):
+            seen = bank.views.visible(whole_shape(shapes, name))[:, batch.point_number[row]]
+            assert torch.equal(bank.visible(batch)[row], seen)
+            drawn = bank.views.pictures(*bank.views.surface(shapes, name))
+            assert torch.equal(bank.pictures(name, split), drawn)
+        expected = alone.codewords(batch.names, teacher, batch.splits)
+        assert torch.equal(bank.codewords(batch.names, teacher, batch.splits), expected)
+    assert not torch.equal(*(bank.codewords(both.names, teacher, [s, s]) for s in samples))
+    with caplog.at_level(logging.WARNING):  # both are on disk, neither instead of the other
+        again, asked = CodewordBank(config, str(tmp_path / "cache")), teacher.asked
+        again.codewords(batch.names * 2, teacher, ["train"] * 4 + ["test"] * 4)
+    assert teacher.asked == asked and not caplog.text
+    with pytest.raises(ValueError, match=r"in two splits.*say the split"):
+        bank.codewords(["0000"], teacher)
+
+
+def test_figures_of_another_split_of_the_same_names(tmp_path: Path) -> None:
+    config = two_splits(tmp_path)
+    used, fresh = method(Corners(), data=config).eval(), method(Corners(), data=config).eval()
+    train_batch, batch = (
+        collate_shapes([Shapes(config, split, 0, training=False)[n] for n in range(4)])
+        for split in ("train", "test")
+    )
+    used(train_batch)
+    assert used.evaluate([batch]) == fresh.evaluate([batch])
+    assert torch.equal(used.teacher_codewords(batch), fresh.teacher_codewords(batch))
 
 
 def test_loss_is_the_weighted_sum() -> None:
