@@ -18,9 +18,10 @@ from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_dataset import Shapes
 from pcpt.data.shape_views import ShapeViews, ViewedDataConfig, whole_shape
 from pcpt.data.splits import SPLITS
+from pcpt.teachers.weights_hash import weights_hash
 
 PICTURES_AT_ONCE = 64
-VERSION = 2  # of how the teacher is asked: raised when that changes, so that caches are made anew
+VERSION = 3  # of how the teacher is asked: raised when that changes, so that caches are made anew
 _log = logging.getLogger(__name__)
 
 
@@ -142,7 +143,7 @@ class CodewordBank:
         return splits
 
     def _made_from(self, surface: tuple[Tensor, Tensor | None], teacher: Any) -> str:
-        """A hash of all that codewords follow from: weights, cameras, drawing and the shape."""
+        """A hash of all that codewords follow from: teacher, cameras, drawing and the shape."""
         if not self._key:
             self._key = f"{weights_hash(teacher)} {self.views.fingerprint()} {VERSION}"
         digest = hashlib.sha256(self._key.encode())
@@ -192,17 +193,3 @@ def codewords_of(teacher: Any, pictures: Tensor) -> Tensor:
 def codeword_channels(teacher: Any) -> int:
     """D of ``codewords_of``."""
     return int(teacher.codeword_channels if hasattr(teacher, "codewords") else teacher.channels)
-
-
-def weights_hash(teacher: torch.nn.Module) -> str:
-    """A hash of a network's class, weights and buffers, the same on every device."""
-    digest = hashlib.sha256(type(teacher).__qualname__.encode())
-    # what may differ between networks of the same weights
-    layout = [getattr(teacher, key, None) for key in ("channels", "stride", "offset")]
-    digest.update(json.dumps(layout).encode())
-    for name, tensor in sorted(teacher.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        head = json.dumps([name, str(values.dtype), list(values.shape)])
-        digest.update(head.encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,28 @@ def test_cache_changes_with_weights_and_cameras(tmp_path: Path) -> None:
     assert teacher.asked == 16 * 4
     CodewordBank(data(), str(tmp_path)).codewords(names, teacher)  # the first are still there
     assert teacher.asked == 16 * 4
+
+
+def test_cache_changes_with_what_no_state_dict_holds(tmp_path: Path) -> None:
+    class Flagged(Corners):
+        def __init__(self, flag: bool = False, shift: float = 0.0) -> None:
+            super().__init__()
+            self.config = make_dataclass("Config", [("flag", bool), ("weights", str)])(flag, "x")
+            self.register_buffer("shift", torch.tensor(shift), persistent=False)
+
+        def codewords(self, images: torch.Tensor) -> torch.Tensor:
+            return super().codewords(images) * (2 if self.config.flag else 1) + self.shift
+
+    names = batch_of(data()).names
+    first = CodewordBank(data(), str(tmp_path)).codewords(names, Flagged())
+    doubled = CodewordBank(data(), str(tmp_path)).codewords(names, Flagged(flag=True))
+    assert torch.allclose(doubled, 2 * first, atol=1e-2)
+    moved = CodewordBank(data(), str(tmp_path)).codewords(names, Flagged(shift=1.0))
+    assert torch.allclose(moved, first + 1, atol=1e-2)
+    again = Flagged()
+    again.config.weights = "y"  # from elsewhere, but the same
+    assert torch.equal(CodewordBank(data(), str(tmp_path)).codewords(names, again), first)
+    assert again.asked == 0
 
 
 def test_other_shapes_of_the_same_name_are_told_apart(
