@@ -110,11 +110,10 @@ class ShapeViews:
         """What is drawn of a shape: the vertices and faces of its mesh, or all its points and None.
 
         Raises:
-            ValueError: ``pictures: mesh`` of a source without meshes.
+            ValueError: ``pictures: mesh`` of a source without meshes, or a damaged mesh.
         """
-        if self.config.pictures != "depth" and (
-            self.config.pictures == "mesh" or _has_meshes(shapes)
-        ):
+        kind = self.config.pictures
+        if kind == "mesh" or (kind == "auto" and shapes.shape_set.has_meshes):
             return shapes.mesh(name)
         return whole_shape(shapes, name), None
 
@@ -158,12 +157,3 @@ def whole_shape(shapes: Shapes, name: str) -> Tensor:
     """(N, 3) float32: all points of a shape, where unaugmented samples lie."""
     linear, shift = shapes.frame_of(name)
     return (shapes.load(name).points.double() @ linear.T + shift).float()
-
-
-def _has_meshes(shapes: Shapes) -> bool:
-    """Whether the first shape has a mesh; then all have."""
-    try:
-        shapes.mesh(shapes.names[0])
-    except ValueError:
-        return False
-    return True
