@@ -17,7 +17,7 @@ from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch, collate_shapes
 from pcpt.data.shape_dataset import Shapes
 from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig, whole_shape
-from pcpt.engine.evaluation import evaluate_run
+from pcpt.engine.evaluation import comparison, evaluate_run
 from pcpt.engine.export import export_student, load_student
 from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.visualization import visualize_run
@@ -473,6 +473,21 @@ def test_codeword_figures() -> None:
     assert codeword_figures(alike, alike, valid, label)["pictures/class_recall@1"] == pytest.approx(
         4 / 6
     )
+
+
+def test_chance_of_pictures_leaves_the_shape_itself_out() -> None:
+    """As the figure beside it does: with two shapes of each of ten classes it is 1 of 19."""
+    label, valid = torch.arange(10).repeat(2), torch.ones(20, 1, dtype=torch.bool)
+    blind = torch.ones(20, 1, 4)
+    figures = codeword_figures(blind, blind, valid, label)
+    assert figures["pictures/class_recall@1"] == pytest.approx(1 / 19)
+    rows = comparison({"trained": figures})
+    assert rows["pictures/class_recall@1"]["chance"] == pytest.approx(100 / 19)
+    assert rows["views/class_recall@1"]["chance"] == pytest.approx(10)
+    assert not any("chance" in name for name in rows)
+    label[10:] = -1  # shapes without a class find none of theirs
+    figures = codeword_figures(blind, blind, valid, label)
+    assert figures["pictures/class_recall@1"] == figures["pictures/chance/class_recall@1"] == 0
 
 
 def run_tree(folder: Path, **sections: Any) -> dict[str, Any]:
