@@ -128,8 +128,9 @@ class PointMCD(ShapeMethod):
     def __init__(self, config: Config, student: Any, teacher: Any, data: ViewedDataConfig) -> None:
         """
         Raises:
-            ValueError: a student that is no point network, nothing to learn, or a source without
-                the classes or parts that are to be learnt.
+            ValueError: a student that is no point network, nothing to learn, unlabelled samples
+                without distillation, or a source without the classes or parts that are to be
+                learnt.
         """
         super().__init__()
         if not isinstance(student, PointNetwork):
@@ -148,6 +149,12 @@ class PointMCD(ShapeMethod):
             raise ValueError(
                 "method point_mcd has nothing to learn: give it a teacher and a "
                 "method.distill_weight above 0, or set method.labels"
+            )
+        if not self.distils and config.distill_unlabelled > 0:
+            raise ValueError(
+                f"method.distill_unlabelled is {config.distill_unlabelled}, but nothing is "
+                "distilled: that share of each batch would only move the statistics of batch "
+                "norms; set it to 0, or give a teacher and a method.distill_weight above 0"
             )
         if self.head is not None:
             views = " and from the codewords of its views" if self.distils else ""

@@ -440,6 +440,13 @@ def test_partly_labelled() -> None:
         PartlyLabelled(config, 0, 1.0)
 
 
+def test_unlabelled_shapes_need_distillation() -> None:
+    for teacher, weight in ((Corners(), 0.0), (None, 1.0)):
+        with pytest.raises(ValueError, match=r"method\.distill_unlabelled is 0\.5.*set it to 0"):
+            method(teacher, distill_weight=weight, distill_unlabelled=0.5)
+        method(teacher, distill_weight=weight)
+
+
 def test_nothing_to_learn_and_wrong_parts() -> None:
     with pytest.raises(ValueError, match="nothing to learn"):
         method(None, labels="none")
