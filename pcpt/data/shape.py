@@ -101,15 +101,23 @@ class ShapeSet(ABC):
         answer without reading the shape."""
         return self.load(name).label
 
+    @property
+    def has_meshes(self) -> bool:
+        """Whether shapes come with meshes: whether the source implements ``mesh``. No file is read,
+        so that a damaged one is not taken for one that should not be there."""
+        return type(self).mesh is not ShapeSet.mesh
+
     def mesh(self, name: str) -> tuple[Tensor, Tensor]:
-        """The surface of a shape, in the axes and units of its points.
+        """The surface of a shape, in the axes and units of its points. A source that implements
+        this has the meshes of all its shapes.
 
         Returns:
             vertices: (V, 3) float32.
             faces: (F, 3) int64, triangles.
 
         Raises:
-            ValueError: this source has clouds alone.
+            FileNotFoundError: a file of the shape is not there.
+            ValueError: this source has clouds alone, or a file that cannot be used.
         """
         raise ValueError(
             f"{type(self).__name__} has no meshes; take a source that does, such as modelnet_off "

@@ -29,6 +29,8 @@ class ShapeBatch(Movable):
         names: of the shapes.
         skipped: as in other batches; empty, because a shape that cannot be read is an error.
         plain: (B, N, 3) float32, the points before augmentation; None where nothing changed them.
+        splits: that each shape is of, since names are unique within a split alone; "" where it is
+            not known.
     """
 
     points: Tensor
@@ -42,6 +44,10 @@ class ShapeBatch(Movable):
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     plain: Tensor | None = None
+    splits: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.splits = self.splits or [""] * len(self.names)
 
     def plain_points(self) -> Tensor:
         """(B, N, 3) float32: the points before augmentation, bit for bit where they were kept."""
@@ -57,7 +63,8 @@ class ShapeBatch(Movable):
             if isinstance(value, Tensor):
                 values[name] = value[chosen]
         places = torch.arange(self.num_samples)[chosen].tolist()
-        values["names"] = [self.names[place] for place in places]
+        for name in ("names", "splits"):
+            values[name] = [values[name][place] for place in places]
         return ShapeBatch(**values)
 
 
@@ -84,4 +91,5 @@ def collate_shapes(samples: Sequence[ShapeBatch]) -> ShapeBatch:
         names=[name for s in samples for name in s.names],
         skipped=[line for s in samples for line in s.skipped],
         plain=torch.cat([s.plain_points() for s in samples]) if changed else None,
+        splits=[split for s in samples for split in s.splits],
     )

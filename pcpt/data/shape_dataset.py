@@ -272,6 +272,7 @@ class Shapes(Dataset[ShapeBatch]):
             turn=torch.eye(3, dtype=torch.float64)[None],
             shift=torch.zeros(1, 3, dtype=torch.float64),
             names=[shape.name],
+            splits=[self.split],
         )
 
 

@@ -16,6 +16,7 @@ from pcpt.ops import hidden_point_removal
 
 VISIBILITIES = ("hidden_points", "depth")
 PICTURES = ("auto", "mesh", "depth")
+_ROUNDING = 1e-3  # pixels: pictures just hold the ball that shapes lie in
 VERSION = 1  # of how pictures are drawn: raised when that changes, so that caches are made anew
 
 
@@ -110,11 +111,10 @@ class ShapeViews:
         """What is drawn of a shape: the vertices and faces of its mesh, or all its points and None.
 
         Raises:
-            ValueError: ``pictures: mesh`` of a source without meshes.
+            ValueError: ``pictures: mesh`` of a source without meshes, or a damaged mesh.
         """
-        if self.config.pictures != "depth" and (
-            self.config.pictures == "mesh" or _has_meshes(shapes)
-        ):
+        kind = self.config.pictures
+        if kind == "mesh" or (kind == "auto" and shapes.shape_set.has_meshes):
             return shapes.mesh(name)
         return whole_shape(shapes, name), None
 
@@ -133,7 +133,10 @@ class ShapeViews:
         ).images
 
     def visible(self, points: Tensor) -> Tensor:
-        """(V, N) bool: which points (N, 3) of an unaugmented shape each view shows."""
+        """(V, N) bool: which points (N, 3) each view shows: not hidden, and in the picture."""
+        return self._not_hidden(points) & self.place(points)[1]
+
+    def _not_hidden(self, points: Tensor) -> Tensor:
         config = self.config
         if config.visibility == "hidden_points":
             viewpoints = self.camera_to_world[:, :3, 3].to(points.device)
@@ -148,22 +151,28 @@ class ShapeViews:
         )
 
     def project(self, points: Tensor) -> Tensor:
-        """(V, N, 2) pixels (u, v) of points (N, 3) of an unaugmented shape."""
+        """(V, N, 2) float32 pixels (u, v) of points (N, 3)."""
+        return self.place(points)[0]
+
+    def place(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the pictures have points (N, 3), hidden or not.
+
+        Returns:
+            pixel: (V, N, 2) float32, (u, v).
+            inside: (V, N) bool: before the camera and in the picture. Augmented shapes, and those
+                that are not normalised, may reach beyond it.
+        """
         height, width = self.size
         cameras = [Camera(self.intrinsics, height, width, pose) for pose in self.camera_to_world]
-        return torch.stack([camera.project(points)[0].float() for camera in cameras])
+        found = [camera.project(points) for camera in cameras]
+        pixel = torch.stack([uv.float() for uv, _ in found])
+        z = torch.stack([depth for _, depth in found])
+        last = torch.tensor([width, height], device=pixel.device) - 0.5
+        within = (pixel > -0.5 - _ROUNDING) & (pixel < last + _ROUNDING)
+        return pixel, within.all(2) & (z > 0)
 
 
 def whole_shape(shapes: Shapes, name: str) -> Tensor:
     """(N, 3) float32: all points of a shape, where unaugmented samples lie."""
     linear, shift = shapes.frame_of(name)
     return (shapes.load(name).points.double() @ linear.T + shift).float()
-
-
-def _has_meshes(shapes: Shapes) -> bool:
-    """Whether the first shape has a mesh; then all have."""
-    try:
-        shapes.mesh(shapes.names[0])
-    except ValueError:
-        return False
-    return True

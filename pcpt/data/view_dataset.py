@@ -57,7 +57,7 @@ class ViewBatch(Movable):
         images: (B, V, 3, H, W) uint8.
         label: (B,) int64, class index, -1 for none.
         pixel: (B, V, N, 2) float32, (u, v) of the shape's points in each picture.
-        visible: (B, V, N) bool, which of them it shows.
+        visible: (B, V, N) bool, which of them it shows; their pixels lie in the picture.
         parts: (B, N) int64, global part of each point, -1 for none.
         number: (B,) int64, the global sample numbers.
         names: of the shapes.
@@ -139,16 +139,17 @@ class ShapePictures(Dataset[ViewBatch]):
         name = sample.names[0]
         chosen = self._choose(number)
         points = sample.points[0] if self.with_points else sample.points[0, :0]
-        visible = torch.zeros(len(chosen), 0, dtype=torch.bool)
+        pixel, visible = self.views.place(points)
         if self.with_points:
             # judged among all points of the shape
             whole = self._placed(whole_shape(self.shapes, name), sample)
-            visible = self.views.visible(whole)[chosen][:, sample.point_number[0]]
+            shown = self.views.visible(whole)[:, sample.point_number[0]]
+            visible = visible & shown  # noise moves the sample's points, not the picture
         return ViewBatch(
             images=self._pictures(name, chosen, sample)[None],
             label=sample.label,
-            pixel=self.views.project(points)[None, chosen],
-            visible=visible[None],
+            pixel=pixel[None, chosen],
+            visible=visible[None, chosen],
             parts=sample.parts[:, : len(points)],
             number=sample.number,
             names=[name],

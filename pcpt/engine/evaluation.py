@@ -25,6 +25,7 @@ from pcpt.methods.shapes import ShapeMethod
 # Training batches on which an untrained network's batch norm statistics are set.
 WARM_UP_BATCHES = 8
 _CHANCE = "chance/"
+_OWN_CHANCE = ("in_frame", "cross_view", "pictures")  # groups of figures that chance differs for
 _FRAMES = {
     "held_out": "held-out frames",
     "train": "training frames",
@@ -153,7 +154,7 @@ def comparison(
 def _chance_of(name: str) -> str:
     """in_frame/pixel_to_point/recall@1 -> in_frame/chance/recall@1"""
     first, last = name.partition("/")[0], name.rpartition("/")[2]
-    return f"{first}/{_CHANCE}{last}" if first in ("in_frame", "cross_view") else _CHANCE + last
+    return f"{first}/{_CHANCE}{last}" if first in _OWN_CHANCE else _CHANCE + last
 
 
 def print_comparison(

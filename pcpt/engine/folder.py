@@ -1,5 +1,6 @@
 """The run folder: config.yaml, environment.json, metrics.jsonl, tensorboard/ and checkpoints/."""
 
+import json
 import logging
 import platform
 import subprocess
@@ -75,16 +76,29 @@ def _changes(config: RunConfig) -> list[str]:
     return changed_keys(before or {}, after)
 
 
-def open_folder(config: RunConfig, start: Path | None) -> Path:
+def open_folder(config: RunConfig, start: Path | None, teacher: str | None = None) -> Path:
     """Makes the run folder, or readies it to continue from the checkpoint ``start``.
 
     Checkpoints after ``start`` belong to an attempt that is being left: they are renamed to
     ``*.abandoned``, never deleted.
+
+    Args:
+        config: of the run.
+        start: the checkpoint that it goes on from, or None.
+        teacher: its ``weights_hash``, if there is one: the config names a path alone, at which
+            other weights may lie by now.
     """
     folder = Path(config.run)
     folder.mkdir(parents=True, exist_ok=True)
     for line in _changes(config):
         _log.warning("continuing %s with a changed config: %s", folder, line)
+    before = _teacher_of(start.parent.parent) if start else None
+    if teacher and before and teacher != before:
+        _log.warning(
+            "continuing %s with another teacher than it began with: its weights, its settings or "
+            "the libraries that read them have changed",
+            folder,
+        )
     step = load_checkpoint(start)["step"] if start else 0
     for path in list_checkpoints(folder):
         if step_of(path) > step:
@@ -92,8 +106,17 @@ def open_folder(config: RunConfig, start: Path | None) -> Path:
             path.rename(aside)
             _log.warning("renamed %s to %s: the run goes on from step %d", path, aside.name, step)
     write_text(folder / "config.yaml", to_yaml(config))
-    write_json(folder / "environment.json", environment())
+    write_json(folder / "environment.json", {**environment(), "teacher": teacher})
     return folder
+
+
+def _teacher_of(folder: Path) -> str | None:
+    """The hash of a run's teacher; None where there was none, or nobody recorded it."""
+    try:
+        found = json.loads((folder / "environment.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found.get("teacher") if isinstance(found, dict) else None
 
 
 def _aside(path: Path) -> Path:

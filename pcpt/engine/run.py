@@ -18,6 +18,7 @@ from pcpt.engine.labelled import labelled_scans, uses_labels
 from pcpt.engine.repeatable import draw_from
 from pcpt.engine.trainer import Finished, Trainer
 from pcpt.methods.base import Method
+from pcpt.teachers.weights_hash import weights_hash
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def _train(config: RunConfig, resume: str | None, world: World) -> Finished:
     )
     world.barrier()  # nobody writes before everyone has looked
     if world.rank == 0:
-        open_folder(config, start)
+        teacher = None if parts.teacher is None else weights_hash(parts.teacher)
+        open_folder(config, start, teacher)
         labelled = labelled_scans(config, trainer.dataset)
         record = record_of(config, trainer.dataset, labelled, start)
         record.write(Path(config.run))

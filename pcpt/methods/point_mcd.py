@@ -128,8 +128,9 @@ class PointMCD(ShapeMethod):
     def __init__(self, config: Config, student: Any, teacher: Any, data: ViewedDataConfig) -> None:
         """
         Raises:
-            ValueError: a student that is no point network, nothing to learn, or a source without
-                the classes or parts that are to be learnt.
+            ValueError: a student that is no point network, nothing to learn, unlabelled samples
+                without distillation, or a source without the classes or parts that are to be
+                learnt.
         """
         super().__init__()
         if not isinstance(student, PointNetwork):
@@ -148,6 +149,12 @@ class PointMCD(ShapeMethod):
             raise ValueError(
                 "method point_mcd has nothing to learn: give it a teacher and a "
                 "method.distill_weight above 0, or set method.labels"
+            )
+        if not self.distils and config.distill_unlabelled > 0:
+            raise ValueError(
+                f"method.distill_unlabelled is {config.distill_unlabelled}, but nothing is "
+                "distilled: that share of each batch would only move the statistics of batch "
+                "norms; set it to 0, or give a teacher and a method.distill_weight above 0"
             )
         if self.head is not None:
             views = " and from the codewords of its views" if self.distils else ""
@@ -215,22 +222,26 @@ class PointMCD(ShapeMethod):
         teacher: Any = self.frozen["teacher"]
         if not teacher.needs_calibration and not self.standardizes:
             return
-        taken = [b.names for _, b in zip(range(self.config.calibration_batches), batches)]
+        firsts = [b for _, b in zip(range(self.config.calibration_batches), batches)]
         if teacher.needs_calibration:
             device = next(self.parameters()).device
             teacher.calibrate(
-                torch.cat([self.bank.pictures(name) for name in names]).to(device)
-                for names in taken
+                torch.cat(
+                    [self.bank.pictures(*key) for key in zip(b.names, b.splits, strict=True)]
+                ).to(device)
+                for b in firsts
             )
         if self.standardizes:
-            seen = torch.cat([self.bank.codewords(names, teacher) for names in taken]).flatten(0, 1)
+            seen = torch.cat([self.bank.codewords(b.names, teacher, b.splits) for b in firsts])
+            seen = seen.flatten(0, 1)
             mean = seen.mean(0)
             self.codeword_mean.copy_(mean)
             self.codeword_scale.copy_(channel_scale(mean, seen.std(0)))
 
     def teacher_codewords(self, batch: ShapeBatch) -> Tensor:
         """(B, V, D): what the views of the shapes should be."""
-        seen = self.bank.codewords(batch.names, self.frozen["teacher"]).to(batch.points.device)
+        seen = self.bank.codewords(batch.names, self.frozen["teacher"], batch.splits)
+        seen = seen.to(batch.points.device)
         return (seen - self.codeword_mean) * self.codeword_scale
 
     def encode(self, batch: ShapeBatch) -> Encoded:

@@ -50,11 +50,12 @@ def codeword_figures(
         ``views/recall@1``, the codeword found is that of the same shape; ``views/class_recall@1``,
         of a shape of the same class; ``pictures/class_recall@1``, the same for the teacher's own
         codewords with their own shape left out, which is what the teacher knows; and
-        ``chance/...``.
+        ``chance/...``, for the last ``pictures/chance/...``, which leaves it out too.
     """
     count, views = valid.shape
     own = torch.eye(count, dtype=torch.bool)
     alike = (label[:, None] == label[None]) & (label >= 0)[:, None]
+    chance_among_others = _others(torch.ones(count, 1), alike)  # equal codewords score chance
     sums: dict[str, list[tuple[float, int]]] = {}
     for view in range(views):
         rows = valid[:, view]
@@ -68,6 +69,7 @@ def codeword_figures(
             "views/class_recall@1": first_recall(queries, candidates, alike[rows]),
             "chance/class_recall@1": float(alike[rows].double().mean()),
             "pictures/class_recall@1": _others(teacher[:, view], alike),
+            "pictures/chance/class_recall@1": chance_among_others,
         }
         for key, value in found.items():
             sums.setdefault(key, []).append((value, number))

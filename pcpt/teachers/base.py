@@ -28,8 +28,11 @@ class Teacher(nn.Module):
         stride: image pixels from one cell to the next.
         offset: image pixel of the centre of cell (0, 0), the same for rows and columns.
         needs_calibration: batch norm statistics are still missing; see ``calibrate``.
+        config: what it was made from, where a family keeps it; with the weights it tells teachers
+            apart, see ``weights_hash``.
     """
 
+    config: Any = None
     channels: int
     stride: int
     offset: float

@@ -53,6 +53,7 @@ class CLIP(PatchTeacher):
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # slow to import
 
         super().__init__()
+        self.config = config
         if config.variant not in VARIANTS:
             raise ValueError(
                 f"teacher clip: variant is {config.variant!r}; choose {', '.join(VARIANTS)}"

@@ -46,6 +46,7 @@ class DINOv2(PatchTeacher):
         from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
 
         super().__init__()
+        self.config = config
         if config.variant not in VARIANTS:
             raise ValueError(
                 f"teacher dinov2: variant is {config.variant!r}; choose {', '.join(VARIANTS)}"

@@ -156,6 +156,7 @@ class Lite0(Teacher):
             FileNotFoundError: weights that are not there.
         """
         super().__init__()
+        self.config = config
         if config.stage not in TRAINED_OFFSETS:
             raise ValueError(f"teacher lite0: stage is {config.stage}; choose one of 3 to 7")
         self.channels = STAGES[config.stage - 1][5]

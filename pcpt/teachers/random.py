@@ -34,6 +34,7 @@ class Random(Teacher):
             ValueError: a teacher without random weights, or an option that it does not have.
         """
         super().__init__()
+        self.config = config
         family = registry.get("teachers", config.of)
         known = {entry.name for entry in fields(family.Config)}
         if not {"weights", "seed"} <= known:

@@ -29,6 +29,7 @@ class ResNet(Teacher):
         from transformers import ResNetConfig, ResNetModel  # slow to import, so only when used
 
         super().__init__()
+        self.config = config
         name = config.name
         if config.stage not in (1, 2, 3, 4):
             raise ValueError(f"teacher {name}: stage is {config.stage}; choose one of 1 to 4")

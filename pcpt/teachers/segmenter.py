@@ -42,6 +42,7 @@ class Segmenter(Teacher):
             ValueError: a folder that holds something else, see ``Pretrained.from_pretrained``.
         """
         super().__init__()
+        self.config = config
         if not config.weights:
             raise FileNotFoundError(
                 "teacher segmenter: teacher.weights is empty; train a run of the task "

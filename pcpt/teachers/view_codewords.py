@@ -47,6 +47,7 @@ class ViewCodewords(Teacher):
             ValueError: a folder that holds something else, see ``Pretrained.from_pretrained``.
         """
         super().__init__()
+        self.config = config
         if not config.weights:
             raise FileNotFoundError(
                 "teacher view_codewords: teacher.weights is empty; train a run of the task "

@@ -1,5 +1,6 @@
 """The pictures of a PointMCD run's report."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,15 +54,19 @@ def figures(method: Any, before: Any, batch: ShapeBatch) -> dict[str, Figure]:
         "The space of codewords",
     )
     rows = [names.index(name) for name in _some_of_each(names, label)]
-    shown["retrieval"] = _retrieval(method, trained, teacher, label, names, rows, view)
+
+    def picture(place: int) -> Tensor:
+        return method.bank.pictures(names[place], shapes.split)[view]
+
+    shown["retrieval"] = _retrieval(trained[:, view], teacher[:, view], label, picture, rows, view)
     return shown
 
 
 def _views(method: Any, batch: ShapeBatch) -> Figure:
     visible = method.bank.visible(batch).cpu()
     rows = []
-    for row, name in enumerate(batch.names):
-        pictures = method.bank.pictures(name)
+    for row, key in enumerate(zip(batch.names, batch.splits, strict=True)):
+        pictures = method.bank.pictures(*key)
         pixel = method.bank.views.project(batch.points[row].cpu())
         chosen = _spread(len(pictures), VIEWS)
         rows.append(visibility_picture(pictures[chosen], pixel[chosen], visible[row, chosen]))
@@ -74,25 +79,24 @@ def _views(method: Any, batch: ShapeBatch) -> Figure:
 
 
 def _retrieval(
-    method: Any,
     student: Tensor,
     teacher: Tensor,
     label: Tensor,
-    names: list[str],
+    picture: Callable[[int], Tensor],
     rows: list[int],
     view: int,
 ) -> Figure:
     """What the points of a view find among the pictures of the same view of other shapes."""
-    similarity = F.normalize(student[:, view], dim=1) @ F.normalize(teacher[:, view], dim=1).T
+    similarity = F.normalize(student, dim=1) @ F.normalize(teacher, dim=1).T
     lines = []
     for row in rows:
-        best = similarity[row].topk(min(FOUND, len(names))).indices.tolist()
+        best = similarity[row].topk(min(FOUND, len(label))).indices.tolist()
         found = []
         for place in best:
             alike = "alike" if label[place] == label[row] >= 0 else "other"
             kind = "same" if place == row else alike
-            found.append((method.bank.pictures(names[place])[view], kind))
-        lines.append((method.bank.pictures(names[row])[view], found))
+            found.append((picture(place), kind))
+        lines.append((picture(row), found))
     half = (len(lines) + 1) // 2
     columns = [retrieval_picture(part) for part in (lines[:half], lines[half:]) if part]
     height = max(column.shape[1] for column in columns)

@@ -12,6 +12,8 @@ import torch
 
 from pcpt import registry
 from pcpt.data.shape import Shape, ShapeSet
+from pcpt.data.shape_dataset import Shapes
+from pcpt.data.shape_views import ShapeViews, ViewedDataConfig
 from tests.data.shape_writers import (
     CUBE,
     clouds,
@@ -256,6 +258,22 @@ def test_modelnet_off(tmp_path: Path) -> None:
     assert not torch.equal(shapes.load(shapes.names[0]).points, shapes.load(shapes.names[1]).points)
     other = opened("modelnet_off", root, surface_points=600, seed=1)
     assert not torch.equal(other.load(other.names[0]).points, shapes.load(shapes.names[0]).points)
+
+
+def test_a_damaged_mesh_does_not_make_depth_of_the_others(tmp_path: Path) -> None:
+    root = write_modelnet_off(tmp_path / "off")
+    source = registry.get("datasets", "modelnet_off").Config(root=str(root), surface_points=50)
+    config = ViewedDataConfig(source=source, val_fraction=0.0)
+    shapes, views = Shapes(config, "train", 0, training=False), ShapeViews(config.views)
+    assert shapes.shape_set.has_meshes and len(shapes.names) > 1
+    damaged, other = shapes.names[0], shapes.names[-1]
+    path = next(root.rglob(f"{damaged}.off"))
+    path.write_text(path.read_text()[:40])
+    assert views.surface(shapes, other)[1] is not None
+    with pytest.raises(ValueError, match=rf"{damaged}\.off"):
+        views.surface(shapes, damaged)
+    clouds = opened("modelnet_text", write_modelnet_text(tmp_path / "text"))
+    assert not clouds.has_meshes
 
 
 def test_cache_of_drawn_points(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pcpt.config import load_config, make_config
 from pcpt.engine.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint, step_of
 from pcpt.engine.run import build, load_run, train
 from pcpt.engine.trainer import Finished
-from tests.engine.toy_run import toy_config, toy_tree
+from tests.engine.toy_run import ToyTeacher, toy_config, toy_tree
 
 
 def figures(run: Path) -> list[dict[str, Any]]:
@@ -169,6 +169,38 @@ def test_a_full_disk_leaves_the_config_as_it_was(
     with pytest.raises(OSError, match="No space"):
         train(toy_config(run, train={"steps": 2}), "auto")
     assert (run / "config.yaml").read_bytes() == before
+
+
+def test_another_teacher_at_the_same_path_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def begun(name: str) -> tuple[Any, Any]:
+        steps = ({"steps": steps, "checkpoint_every": 2} for steps in (2, 4))
+        first, longer = (toy_config(tmp_path / name, train=train) for train in steps)
+        train(first)
+        return first, longer
+
+    _, longer = begun("same")
+    before = json.loads((tmp_path / "same" / "environment.json").read_text())["teacher"]
+    train(longer, resume="auto")
+    after = json.loads((tmp_path / "same" / "environment.json").read_text())["teacher"]
+    assert before == after and len(before) == 64 and "another teacher" not in caplog.text
+
+    _, longer = begun("other")
+    _, unknown = begun("unknown")
+    (tmp_path / "unknown" / "environment.json").write_text("{}")  # of an earlier version
+    made = ToyTeacher.__init__
+
+    def exported_anew(self: ToyTeacher, config: ToyTeacher.Config) -> None:
+        made(self, config)
+        with torch.no_grad():
+            self.linear.bias += 1
+
+    monkeypatch.setattr(ToyTeacher, "__init__", exported_anew)
+    train(unknown, resume="auto")
+    assert "another teacher" not in caplog.text
+    train(longer, resume="auto")
+    assert caplog.text.count("with another teacher than it began with") == 1
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:

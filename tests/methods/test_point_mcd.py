@@ -2,10 +2,11 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,8 +16,8 @@ from pcpt.config import make_config
 from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch, collate_shapes
 from pcpt.data.shape_dataset import Shapes
-from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig
-from pcpt.engine.evaluation import evaluate_run
+from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig, whole_shape
+from pcpt.engine.evaluation import comparison, evaluate_run
 from pcpt.engine.export import export_student, load_student
 from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.visualization import visualize_run
@@ -142,6 +143,28 @@ def test_cache_changes_with_weights_and_cameras(tmp_path: Path) -> None:
     assert teacher.asked == 16 * 4
 
 
+def test_cache_changes_with_what_no_state_dict_holds(tmp_path: Path) -> None:
+    class Flagged(Corners):
+        def __init__(self, flag: bool = False, shift: float = 0.0) -> None:
+            super().__init__()
+            self.config = make_dataclass("Config", [("flag", bool), ("weights", str)])(flag, "x")
+            self.register_buffer("shift", torch.tensor(shift), persistent=False)
+
+        def codewords(self, images: torch.Tensor) -> torch.Tensor:
+            return super().codewords(images) * (2 if self.config.flag else 1) + self.shift
+
+    names = batch_of(data()).names
+    first = CodewordBank(data(), str(tmp_path)).codewords(names, Flagged())
+    doubled = CodewordBank(data(), str(tmp_path)).codewords(names, Flagged(flag=True))
+    assert torch.allclose(doubled, 2 * first, atol=1e-2)
+    moved = CodewordBank(data(), str(tmp_path)).codewords(names, Flagged(shift=1.0))
+    assert torch.allclose(moved, first + 1, atol=1e-2)
+    again = Flagged()
+    again.config.weights = "y"  # from elsewhere, but the same
+    assert torch.equal(CodewordBank(data(), str(tmp_path)).codewords(names, again), first)
+    assert again.asked == 0
+
+
 def test_other_shapes_of_the_same_name_are_told_apart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,6 +209,62 @@ def test_a_name_of_two_splits_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         bank.codewords(["a name of neither"], Corners())
     with pytest.raises(ValueError, match="no split"):
         CodewordBank(data()).codewords(["nobody"], Corners())
+
+
+def two_splits(folder: Path) -> ViewedDataConfig:
+    """Other shapes of the same names in train and test, of other numbers of points."""
+    rng = np.random.RandomState(0)
+    names = np.array([f"{number:04d}" for number in range(4)])
+    for split, flat, count in (("train", (1, 1, 0.1), 60), ("test", (0.1, 1, 1), 90)):
+        points = (rng.randn(4, count, 3) * flat).astype(np.float32)
+        np.savez(folder / f"{split}.npz", points=points, label=np.arange(4) % 2, name=names)
+    (folder / "classes.txt").write_text("plate\nwall\n")
+    source = registry.get("datasets", "shape_npz").Config(root=str(folder))
+    return data(source=source, num_points=50)
+
+
+def test_shapes_of_one_name_in_two_splits_have_views_of_their_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = two_splits(tmp_path)
+    samples = {
+        split: collate_shapes([Shapes(config, split, 0, training=False)[n] for n in range(4)])
+        for split in ("train", "test")
+    }
+    assert samples["train"].names == samples["test"].names
+    both = collate_shapes([samples["test"], samples["train"]]).rows(torch.tensor([5, 1]))
+    assert both.splits == ["train", "test"]
+    teacher = Corners()
+    bank = CodewordBank(config, str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        batch, alone = samples[split], CodewordBank(config)  # which never saw the other split
+        shapes = Shapes(config, split, 0, training=False)
+        for row, name in enumerate(batch.names):
+            seen = bank.views.visible(whole_shape(shapes, name))[:, batch.point_number[row]]
+            assert torch.equal(bank.visible(batch)[row], seen)
+            drawn = bank.views.pictures(*bank.views.surface(shapes, name))
+            assert torch.equal(bank.pictures(name, split), drawn)
+        expected = alone.codewords(batch.names, teacher, batch.splits)
+        assert torch.equal(bank.codewords(batch.names, teacher, batch.splits), expected)
+    assert not torch.equal(*(bank.codewords(both.names, teacher, [s, s]) for s in samples))
+    with caplog.at_level(logging.WARNING):  # both are on disk, neither instead of the other
+        again, asked = CodewordBank(config, str(tmp_path / "cache")), teacher.asked
+        again.codewords(batch.names * 2, teacher, ["train"] * 4 + ["test"] * 4)
+    assert teacher.asked == asked and not caplog.text
+    with pytest.raises(ValueError, match=r"in two splits.*say the split"):
+        bank.codewords(["0000"], teacher)
+
+
+def test_figures_of_another_split_of_the_same_names(tmp_path: Path) -> None:
+    config = two_splits(tmp_path)
+    used, fresh = method(Corners(), data=config).eval(), method(Corners(), data=config).eval()
+    train_batch, batch = (
+        collate_shapes([Shapes(config, split, 0, training=False)[n] for n in range(4)])
+        for split in ("train", "test")
+    )
+    used(train_batch)
+    assert used.evaluate([batch]) == fresh.evaluate([batch])
+    assert torch.equal(used.teacher_codewords(batch), fresh.teacher_codewords(batch))
 
 
 def test_loss_is_the_weighted_sum() -> None:
@@ -361,6 +440,13 @@ def test_partly_labelled() -> None:
         PartlyLabelled(config, 0, 1.0)
 
 
+def test_unlabelled_shapes_need_distillation() -> None:
+    for teacher, weight in ((Corners(), 0.0), (None, 1.0)):
+        with pytest.raises(ValueError, match=r"method\.distill_unlabelled is 0\.5.*set it to 0"):
+            method(teacher, distill_weight=weight, distill_unlabelled=0.5)
+        method(teacher, distill_weight=weight)
+
+
 def test_nothing_to_learn_and_wrong_parts() -> None:
     with pytest.raises(ValueError, match="nothing to learn"):
         method(None, labels="none")
@@ -394,6 +480,21 @@ def test_codeword_figures() -> None:
     assert codeword_figures(alike, alike, valid, label)["pictures/class_recall@1"] == pytest.approx(
         4 / 6
     )
+
+
+def test_chance_of_pictures_leaves_the_shape_itself_out() -> None:
+    """As the figure beside it does: with two shapes of each of ten classes it is 1 of 19."""
+    label, valid = torch.arange(10).repeat(2), torch.ones(20, 1, dtype=torch.bool)
+    blind = torch.ones(20, 1, 4)
+    figures = codeword_figures(blind, blind, valid, label)
+    assert figures["pictures/class_recall@1"] == pytest.approx(1 / 19)
+    rows = comparison({"trained": figures})
+    assert rows["pictures/class_recall@1"]["chance"] == pytest.approx(100 / 19)
+    assert rows["views/class_recall@1"]["chance"] == pytest.approx(10)
+    assert not any("chance" in name for name in rows)
+    label[10:] = -1  # shapes without a class find none of theirs
+    figures = codeword_figures(blind, blind, valid, label)
+    assert figures["pictures/class_recall@1"] == figures["pictures/chance/class_recall@1"] == 0
 
 
 def run_tree(folder: Path, **sections: Any) -> dict[str, Any]:

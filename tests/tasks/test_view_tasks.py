@@ -12,11 +12,12 @@ from pcpt import registry
 from pcpt.config import make_config
 from pcpt.data.shape_dataset import Shapes
 from pcpt.data.shape_transforms import ShapeAugmentConfig, unchanging
-from pcpt.data.shape_views import ShapeViews, ViewConfig
+from pcpt.data.shape_views import ShapeViews, ViewConfig, whole_shape
 from pcpt.data.view_dataset import ShapePictures, ViewDataConfig, collate_views
 from pcpt.engine.export import export_student
 from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.task_evaluation import evaluate_task
+from pcpt.ops import hidden_point_removal
 from pcpt.students.view_network import ViewNetwork
 from pcpt.teachers.view_codewords import ViewCodewords
 
@@ -142,6 +143,41 @@ def test_pictures_follow_the_augmentation(pictures: str) -> None:
         assert (after.images == unturned.images).float().mean() < 0.95
     evaluated = ShapePictures(turning, "train", 3, training=False)[1]
     assert torch.equal(evaluated.images, ShapePictures(plain, "train", 3, training=False)[1].images)
+
+
+def test_points_beyond_the_picture_are_not_visible() -> None:
+    """Their parts would be learnt at the pixels of its border."""
+    larger = ShapeAugmentConfig(scale=[1.3, 1.6], translate=0.2, jitter=0.05)
+    cut, whole = 0, ShapePictures(data(num_points=0), "train", 3)
+    dataset = ShapePictures(data(augment=larger, num_points=0), "train", 3)
+    for number in range(4):
+        sample, pixel = dataset[number], dataset[number].pixel
+        inside = ((pixel >= -0.501) & (pixel <= 31.501)).all(3)
+        assert bool(inside[sample.visible].all())
+        placed = whole_shape(dataset.shapes, sample.names[0])
+        placed = dataset._placed(placed, dataset.shapes[number])[
+            dataset.shapes[number].point_number
+        ]
+        shown = hidden_point_removal(placed, dataset.views.camera_to_world[None, :, :3, 3], 100.0)
+        outside = shown & ~inside
+        cut += int(outside.sum())
+        assert sample.visible.sum() > 50 and (sample.visible == shown)[inside].float().mean() > 0.97
+        # of a shape that fits into the picture nothing is lost
+        points = whole_shape(whole.shapes, whole[number].names[0])[None]
+        shown = hidden_point_removal(points, whole.views.camera_to_world[None, :, :3, 3], 100.0)
+        order = whole.shapes[number].point_number[0]
+        assert torch.equal(whole[number].visible, shown[..., order])
+    assert cut > 100
+
+
+def test_shapes_larger_than_the_picture_have_points_that_no_view_shows() -> None:
+    views = ShapeViews(ViewConfig(**VIEWS))
+    torch.manual_seed(0)
+    near = torch.nn.functional.normalize(torch.randn(500, 3), dim=1)
+    far = torch.tensor([[0.0, 0.0, 9.0], [0.0, 0.0, -9.0], [50.0, 0.0, 0.0], [0.0, 50.0, 0.0]])
+    found = views.visible(torch.cat([near, far]))
+    assert not bool(found[:, 500:].any())  # above, below and behind the cameras
+    assert torch.equal(views.place(near)[1], torch.ones(4, 500, dtype=torch.bool))
 
 
 def test_pictures_that_change_are_not_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from pcpt import registry
+from pcpt.teachers.weights_hash import weights_hash
 
 from .conftest import FAMILIES, tiny_model
 
@@ -68,6 +69,29 @@ def test_layers(build, images, name) -> None:
     assert not torch.allclose(last, build(name, norm=False)(images))
     with pytest.raises(ValueError, match="layer is 4, the network has blocks 1 to 3"):
         build(name, layer=4)
+
+
+@pytest.mark.parametrize("name", ["dinov2", "clip"])
+def test_teachers_of_the_same_weights_are_told_apart(build, weights, tmp_path, name) -> None:
+    """By all that they answer differently for, and by nothing else."""
+    teacher, folder = build(name), tmp_path / "elsewhere"
+    shutil.copytree(weights(name), folder)
+    assert weights_hash(build(name, weights=str(folder), seed=3)) == weights_hash(teacher)
+    assert weights_hash(build(name, norm=False)) != weights_hash(teacher)
+    settings = json.loads((folder / "config.json").read_text())
+    for key, value in (("layer_norm_eps", 0.1), ("hidden_act", "relu"), ("num_attention_heads", 4)):
+        changed = {**settings, key: value}
+        if name == "clip":
+            changed = {**settings, "vision_config": {**settings["vision_config"], key: value}}
+        (folder / "config.json").write_text(json.dumps(changed))
+        assert weights_hash(build(name, weights=str(folder))) != weights_hash(teacher), key
+    teacher.normalize.shift += 1  # is in no state dict
+    assert weights_hash(teacher) != weights_hash(build(name))
+
+
+def test_dilated_networks_are_told_apart(build) -> None:
+    assert weights_hash(build("resnet18")) == weights_hash(build("resnet18"))
+    assert weights_hash(build("resnet18", output_stride=8)) != weights_hash(build("resnet18"))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
