@@ -178,6 +178,13 @@ class PointMCD(ShapeMethod):
         """See ``Method.from_parts``."""
         return cls(config, student, teacher, data)
 
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return {"classification": "classes", "part_segmentation": "parts", "none": ""}[
+            self.config.labels
+        ]
+
     def _head(self, data: ViewedDataConfig) -> ClassHead | PartHead | None:
         config, student = self.config, self.student
         if config.labels == "none":

@@ -58,6 +58,11 @@ class ObjectTask(ShapeMethod):
         self.parts_of_class = shapes.parts_of_class
 
     @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return "classes"
+
+    @property
     def protocol(self) -> str:
         """How ``evaluate`` counts, in words, for ``metrics.json``."""
         return "single shapes, one view of each, no voting"

@@ -97,6 +97,11 @@ class PartSegmentation(ObjectTask):
             allowed[label, list(parts)] = True
         self.register_buffer("allowed", allowed, persistent=False)
 
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return "parts"
+
     def train(self, mode: bool = True) -> "PartSegmentation":
         """As ``nn.Module.train``, but what is not trained stays in eval mode."""
         super().train(mode)

@@ -68,6 +68,11 @@ class ViewSegmentation(ViewTask):
             row[list(members)] = True
         self.register_buffer("allowed", allowed, persistent=False)
 
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return "parts"
+
     def logits(self, images: Tensor) -> Tensor:
         """(I, 3, H, W) -> (I, parts, ceil(H / 8), ceil(W / 8)): scores of each cell."""
         maps, codeword = self.student(images)

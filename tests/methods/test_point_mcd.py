@@ -16,6 +16,7 @@ from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch, collate_shapes
 from pcpt.data.shape_dataset import Shapes
 from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig
+from pcpt.data.sources.procedural_shapes import ProceduralShapeSet
 from pcpt.engine.evaluation import evaluate_run
 from pcpt.engine.export import export_student, load_student
 from pcpt.engine.run import build, dry_run, train
@@ -368,6 +369,24 @@ def test_nothing_to_learn_and_wrong_parts() -> None:
         PointMCD(PointMCD.Config(), nn.Linear(3, 3), None, data())
     with pytest.raises(ValueError, match=r"method\.labels"):
         PointMCD.Config(labels="boxes")
+
+
+def test_splits_of_other_classes_are_refused_where_labels_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turned = data(splits={"test": {"split": "test", "classes": ["table", "mug", "knife"]}})
+    for labels in ("classification", "part_segmentation"):
+        with pytest.raises(ValueError, match=r"class 0 of split 'test' is 'table', but .* 'mug'"):
+            method(labels=labels).evaluation_set(turned, "test")
+    pretrained = method(Corners(), labels="none")
+    assert len(pretrained.evaluation_set(turned, "test")) == 9
+    monkeypatch.setattr(ProceduralShapeSet, "classes", (), raising=False)
+    monkeypatch.setattr(ProceduralShapeSet, "__init__", _without_classes)
+    assert pretrained.evaluation_set(data(), "test").classes == ()
+
+
+def _without_classes(self: ProceduralShapeSet, config: Any) -> None:
+    self._config, self.names, self.classes = config, ["mug_0"], ()
 
 
 def test_first_recall() -> None:

@@ -216,3 +216,13 @@ def test_what_does_not_fit(trained: Path, tmp_path: Path) -> None:
         write_png(folder / "label-filt" / f"{index}.png", torch.ones(4, 4).numpy().astype("uint16"))
     with pytest.raises(ValueError, match=r"none of the 2 images of split 'train'.*is 4x4"):
         train(make_config(tree(tmp_path)))
+
+
+def test_splits_of_other_classes_are_refused(trained: Path) -> None:
+    config = make_config(tree(trained, data={"splits": {"train": {}, "val": {}}}))
+    task = build(config).method
+    other = tree(trained, data={"splits": {"train": {}, "val": {"label_set": "nyu40"}}})
+    with pytest.raises(ValueError, match=r"of split 'val' is .*, but that of split 'train' is"):
+        task.evaluation_set(make_config(other).data, "val")
+    taught = tree(trained, data={"splits": {"train": {"label_set": "nyu40"}, "val": {}}})
+    assert build(make_config(taught)).method.label_set.name == "nyu40"

@@ -138,3 +138,14 @@ def test_voxel_labels_are_the_majority() -> None:
             votes = Counter(x for w, x in zip(voxel.tolist(), label.tolist()) if w == v and x >= 0)
             best = max(votes, key=lambda x: (votes[x], -x)) if votes else -1
             assert found[v] == best
+
+
+def test_splits_of_other_classes_are_refused(tmp_path: Path) -> None:
+    made = config(tmp_path)
+    task: Any = build(made).method
+    assert len(task.evaluation_set(made.data, "val")) == 2
+    task.label_set = replace(task.label_set, names=("floor", "blue", "red"))
+    message = "class 1 of split 'val' is 'red', but that of split 'train' is 'blue'"
+    for opened in (task.evaluation_set, lambda *of: task.make_dataset(*of, seed=0)):
+        with pytest.raises(ValueError, match=message):
+            opened(made.data, "val")
