@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pcpt.data.shape_transforms import (
     augment_shape,
     choose_points,
     sphere_of,
+    unit_normals,
 )
 from pcpt.data.splits import SPLITS, check_splits, split_source
 from pcpt.data.transforms import rotation_to_z
@@ -253,7 +254,9 @@ class Shapes(Dataset[ShapeBatch]):
         )
         sample = self._to_sample(shape, chosen, number)
         if generator is None:
-            return sample
+            if sample.normals is None:
+                return sample
+            return replace(sample, normals=unit_normals(sample.normals))  # as augmentation does
         return augment_shape(sample, self.config.augment, generator)
 
     def _to_sample(self, shape: Shape, chosen: Tensor, number: int) -> ShapeBatch:
