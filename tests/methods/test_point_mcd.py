@@ -26,6 +26,7 @@ from pcpt.methods.point_mcd import PointMCD
 from pcpt.methods.point_mcd_heads import PartHead
 from pcpt.metrics.codewords import codeword_figures, first_recall
 from pcpt.ops import hidden_point_removal
+from tests.data.shape_writers import write_npz_singles
 
 VIEWS = {"num_views": 4, "elevations": [25.0], "image_size": [24, 24], "radius_pixels": 1}
 SOURCE = {"name": "procedural_shapes", "per_class": 3, "classes": ["mug", "table", "knife"]}
@@ -486,3 +487,14 @@ def test_unsupervised_run(tmp_path: Path) -> None:
     assert "accuracy" not in figures and "views/recall@1" in figures
     parts = build(make_config(tree))
     assert not any(name.startswith("head") for name in parts.method.state_dict())
+
+
+def test_shapes_of_other_numbers_of_points_are_shown(tmp_path: Path) -> None:
+    root = write_npz_singles(tmp_path / "cap")
+    source = {"name": "shape_npz", "root": str(root), "files": "cap_*.npz", "classes": ["cap"]}
+    tree = run_tree(tmp_path / "run", train={"steps": 1, "batch_size": 1})
+    tree["data"] |= {"source": source, "num_points": 0, "val_fraction": 0.0}
+    train(make_config(tree))
+    report = visualize_run(tmp_path / "run", split="train")
+    assert "cap_00, cap_01, cap_02" in report.read_text()
+    assert (report.parent / "views.png").is_file()
