@@ -76,6 +76,9 @@ class ArrayShapeSet(ShapeSet):
         file, row = self._place(name)
         return int(file.label[row])
 
+    def where_parts(self, name: str) -> str:
+        return f"'part' of {self._place(name)[0].path}"
+
     def load(self, name: str) -> Shape:
         file, row = self._place(name)
         normals = file.normals[row] if self.has_normals and file.normals is not None else None

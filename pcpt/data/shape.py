@@ -101,6 +101,10 @@ class ShapeSet(ABC):
         answer without reading the shape."""
         return self.load(name).label
 
+    def where_parts(self, name: str) -> str:
+        """Where the parts of a shape are read from, for messages."""
+        return f"the parts of shape {name!r}"
+
     def mesh(self, name: str) -> tuple[Tensor, Tensor]:
         """The surface of a shape, in the axes and units of its points.
 

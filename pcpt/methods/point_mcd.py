@@ -28,7 +28,7 @@ from pcpt.methods.visible_projection import MASKINGS, ViewCodes, VisibleProjecti
 from pcpt.metrics.codewords import evaluate_codewords
 from pcpt.registry import register
 from pcpt.students.point_network import Encoded, PointNetwork
-from pcpt.tasks.objects import joined
+from pcpt.tasks.objects import check_has_parts, joined
 
 if TYPE_CHECKING:
     from pcpt.viz.report import Figure
@@ -198,6 +198,7 @@ class PointMCD(ShapeMethod):
             )
         if config.labels == "classification":
             return ClassHead(student.pooled_channels, config.hidden, len(self.classes))
+        check_has_parts(data)
         return PartHead(
             student.local_channels,
             student.pooled_channels,

@@ -18,6 +18,7 @@ from pcpt.students.adapters import check_tune, hold_untrained, tune_student
 from pcpt.tasks.objects import (
     POOLINGS,
     ObjectTask,
+    check_has_parts,
     count_labels,
     embedding_channels,
     joined,
@@ -74,7 +75,7 @@ class PartSegmentation(ObjectTask):
     def __init__(self, config: Config, student: Any, data: ShapeDataConfig) -> None:
         """
         Raises:
-            ValueError: a source without parts.
+            ValueError: a source without parts, or training shapes without any.
         """
         super().__init__(config, student, data)
         if not self.part_names:
@@ -83,6 +84,7 @@ class PartSegmentation(ObjectTask):
                 "does, such as shapenet_part, procedural_shapes, or shape_npz with num_parts"
             )
         count_labels(data, self.classes)
+        check_has_parts(data)
         tune_student(student, config.tune)
         self.category = (
             nn.Linear(len(self.classes), config.category_channels)

@@ -118,6 +118,9 @@ class SingleShapeSet(ShapeSet):
         first = read_npz(files[0], SINGLE)
         self.has_normals = "normals" in first
 
+    def where_parts(self, name: str) -> str:
+        return f"'part' of {self._files.get(name)}"
+
     def load(self, name: str) -> Shape:
         if name not in self._files:
             raise ValueError(f"shape_npz has no shape {name!r}; its names lists them")
