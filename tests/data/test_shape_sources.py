@@ -459,6 +459,10 @@ def test_npz_of_single_shapes(tmp_path: Path) -> None:
         opened("shape_npz", root, files="hat_*", **options)
     with pytest.raises(FileNotFoundError, match=r"classes\.txt"):
         opened("shape_npz", root, files="cap_*.npz")
+    (root / "below").mkdir()
+    for pattern in (f"{root}/*.npz", "../*/*.npz", "below/../../cap/*.npz", "."):
+        with pytest.raises(ValueError, match=r"data\.source\.files is .*, expected .* below root"):
+            opened("shape_npz", root, files=pattern, **options)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -62,6 +62,12 @@ class ShapeNpz:
             raise ValueError(
                 f"num_parts names {len(config.num_parts)} numbers, expected one for each of the "
                 f"{len(config.classes)} classes"
+            )
+        pattern = PurePath(config.files)
+        if config.files and (pattern.is_absolute() or not pattern.parts or ".." in pattern.parts):
+            raise ValueError(
+                f"data.source.files is {config.files!r}, expected a pattern of files below root, "
+                "such as */*.npz; give their folder as data.source.root"
             )
         if len(config.up) != 3 or not any(config.up):
             raise ValueError(f"up is {list(config.up)}, expected a direction of 3 numbers")
