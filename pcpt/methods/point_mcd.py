@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pcpt.channels import channel_scale
-from pcpt.choices import check_choice, check_minimum
+from pcpt.choices import check_choice, check_minimum, check_share
 from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_dataset import open_shapes
@@ -111,10 +111,7 @@ class PointMCD(ShapeMethod):
             check_minimum("method.hidden", self.hidden, 1)
             check_minimum("method.calibration_batches", self.calibration_batches, 1)
             for key in ("label_smoothing", "distill_unlabelled"):
-                if not 0 <= getattr(self, key) < 1:
-                    raise ValueError(
-                        f"method.{key} is {getattr(self, key)}, expected a share from 0, below 1"
-                    )
+                check_share(f"method.{key}", getattr(self, key))
 
         def resolved(self) -> tuple[str, str]:
             """``masking`` and ``empty_views`` as they are once ``fidelity`` has filled them in."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcpt.choices import check_minimum
+from pcpt.choices import check_minimum, check_share
 from pcpt.data.image_dataset import (
     ImageBatch,
     ImageDataConfig,
@@ -56,7 +56,7 @@ class ImageSegmentation(Method):
 
         def __post_init__(self) -> None:
             check_minimum("task.pixels", self.pixels, 0)
-            check_minimum("task.dropout", self.dropout, 0)
+            check_share("task.dropout", self.dropout)
 
     def __init__(self, config: Config, student: Any, data: ImageDataConfig) -> None:
         """

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcpt.choices import check_choice, check_minimum
+from pcpt.choices import check_choice, check_minimum, check_share
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_dataset import ShapeDataConfig
 from pcpt.methods.base import Output
@@ -66,7 +66,7 @@ class PartSegmentation(ObjectTask):
             check_choice("task.absent", self.absent, ABSENT)
             check_head(self.hidden, self.dropout)
             check_minimum("task.category_channels", self.category_channels, 0)
-            check_minimum("task.label_smoothing", self.label_smoothing, 0)
+            check_share("task.label_smoothing", self.label_smoothing)
             check_tune(self.tune, 1)
 
     selected_by = "instance_miou"

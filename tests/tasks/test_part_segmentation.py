@@ -144,6 +144,12 @@ def test_what_does_not_fit(keys: dict[str, int], label: int, message: str) -> No
             use(batch)
 
 
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 1.5, math.nan])
+def test_a_smoothing_that_cannot_be(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=r"task\.label_smoothing is .*, expected a share"):
+        PartSegmentation.Config(label_smoothing=smoothing)
+
+
 def test_a_frozen_network_stays_as_it_is() -> None:
     data = placed_data(num_parts=6)
     task = _task(data, tune="head")

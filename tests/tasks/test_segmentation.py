@@ -14,7 +14,7 @@ from pcpt.data.scene_batch import collate_scenes
 from pcpt.data.scene_dataset import to_sample
 from pcpt.engine.run import build, train
 from pcpt.engine.task_evaluation import evaluate_task, pooled
-from pcpt.tasks.segmentation import voxel_labels
+from pcpt.tasks.segmentation import Segmentation, voxel_labels
 from tests.data import labelled_scenes
 from tests.data.labelled_scenes import blocks
 
@@ -103,6 +103,13 @@ def test_a_task_and_a_method_are_one_too_many(tmp_path: Path) -> None:
     for section in ("method", "teacher"):
         with pytest.raises(ValueError, match=f"take out task or {section}"):
             make_config(tree(tmp_path) | {section: {"name": "ppkt"}})
+
+
+@pytest.mark.parametrize("key", ["label_smoothing", "dropout"])
+def test_shares_that_cannot_be(key: str) -> None:
+    for value in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=rf"task\.{key} is {value}, expected a share"):
+            Segmentation.Config(**{key: value})  # type: ignore[arg-type]
 
 
 def test_frames_are_no_scenes(tmp_path: Path) -> None:
