@@ -98,7 +98,17 @@ def open_shapes(config: ShapeDataConfig, split: str) -> ShapeSet:
         has_split = any(f.name == "split" for f in fields(config.source))
         splits[split] = {"split": split} if has_split else {}
     source = split_source(config.source, splits, split)
-    shapes = registry.get("datasets", source.name)(source).open()
+    try:
+        shapes = registry.get("datasets", source.name)(source).open()
+    except (FileNotFoundError, ValueError) as error:
+        if split != "val" or "val" in config.splits:
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(
+            f"{error}; data.val_fraction is 0, so that {source.name!r} is asked for a split 'val' "
+            "of its own: set data.val_fraction above 0 to cut one out of the training shapes, or "
+            "name one in data.splits.val"
+        ) from error
     if not isinstance(shapes, ShapeSet):
         raise ValueError(
             f"data source {source.name!r} holds no single shapes; give data.source.name a source "

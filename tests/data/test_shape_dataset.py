@@ -318,6 +318,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     source = ModelNetH5.Config(root=str(write_modelnet_h5(tmp_path / "a", normals=False)))
     with pytest.raises(ValueError, match="modelnet_h5 has no normals"):
         Shapes(ShapeDataConfig(source=source, normals=True), "train", 0)
+    with pytest.raises(ValueError, match=r"split is 'val', expected .*set data\.val_fraction"):
+        Shapes(ShapeDataConfig(source=source, val_fraction=0.0), "val", 0)
     with pytest.raises(ValueError, match="unknown split 'trian'"):
         open_shapes(make(), "trian")
     (tmp_path / "s/scene0000_00").mkdir(parents=True)
