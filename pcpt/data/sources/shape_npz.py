@@ -99,11 +99,14 @@ class ShapeNpz:
             up=_direction(config.up),
             part_names=_part_names(classes, parts_of_class),
             parts_of_class=parts_of_class,
+            parts_within_class=True,
         )
 
 
 class SingleShapeSet(ShapeSet):
     """What ``ShapeNpz`` opens of files of single shapes."""
+
+    parts_within_class = True
 
     def __init__(
         self,
