@@ -1,6 +1,7 @@
 """Tasks on single shapes through the commands: trained, scored, selected, drawn, leaks told."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import yaml
 from pcpt import cli
 from pcpt.config import make_config
 from pcpt.engine.checkpoint import checkpoint_path
-from pcpt.engine.run import dry_run, train
+from pcpt.engine.run import dry_run, load_run, train
+from pcpt.engine.selection import select_checkpoint
 from pcpt.engine.task_evaluation import evaluate_task
 from pcpt.tasks.classification import Classification
 from pcpt.tasks.linear_svm import LinearSvm
@@ -80,6 +82,23 @@ def test_the_best_checkpoint_on_val_stands_beside_the_last(
     assert last["figures"]["accuracy"] == metrics["figures"]["accuracy"]
     assert "selection" not in last and "2 copies of each shape" in last["protocol"]
     assert last["probe"] == "full" and last["labelled"]["scenes"] == 21
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [([math.nan, 0.2, 0.1], 4), ([0.1, math.nan, 0.2], 6), ([0.2, 0.2, math.nan], 4)],
+)
+def test_a_checkpoint_without_a_figure_is_never_the_best(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, values: list[float], best: int
+) -> None:
+    left = iter(values)
+    monkeypatch.setattr(Classification, "evaluate", lambda *_: {"accuracy": next(left)})
+    _, parts = load_run(runs["classification"], device="cpu")
+    found = select_checkpoint(parts.method, runs["classification"], lambda split: [])
+    assert found.record()["best_step"] == best
+    monkeypatch.setattr(Classification, "evaluate", lambda *_: {"accuracy": math.nan})
+    with pytest.raises(ValueError, match="accuracy on split 'val' has no value at any of the 3"):
+        select_checkpoint(parts.method, runs["classification"], lambda split: [])
 
 
 def test_what_cannot_be_selected(
