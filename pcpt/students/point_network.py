@@ -239,8 +239,16 @@ def propagate(points: Tensor, centers: Tensor, features: Tensor, k: int = 3) -> 
 
     Returns:
         (B, N, C), differentiable in ``features``.
+
+    Raises:
+        ValueError: points so far from centres that squared distances overflow.
     """
     found = nearest_neighbors(points.detach(), centers.detach(), min(k, centers.shape[1]))
+    if bool((found.index < 0).any()):
+        raise ValueError(
+            f"points reach {float(points.detach().abs().max()):.3g}, too far for the distances "
+            "between them; set data.normalise to unit_sphere, or scale them down"
+        )
     weight = 1 / found.squared_distance.clamp(min=_NEAREST)
     weight = (weight / weight.sum(2, keepdim=True)).to(features.dtype)
     return (gather_rows(features, found.index) * weight[..., None]).sum(2)

@@ -150,6 +150,15 @@ def test_refuses(name: str) -> None:
         network(name, width=0.0)
 
 
+def test_points_too_far_for_distances() -> None:
+    model, points = settled("pointnet2"), ball(2, 40)
+    assert bool(model(1e18 * points).point.isfinite().all())
+    for scale in (1e20, 1e30, 1e38):
+        with pytest.raises(ValueError, match=r"points reach .*, too far .*data\.normalise"):
+            model(scale * points)
+        assert bool(model.embed(scale * points).isfinite().all())  # that of the centres
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_normals(name: str) -> None:
     model, points, normals = settled(name, normals=True), ball(2, 40), ball(2, 40, seed=9)
