@@ -24,6 +24,12 @@ def check_minimum(key: str, value: float, minimum: float) -> None:
         raise ValueError(f"{key} is {value}, expected at least {minimum}")
 
 
+def check_share(key: str, value: float) -> None:
+    """Raises ``ValueError`` unless ``0 <= value < 1``."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{key} is {value}, expected a share from 0, below 1")
+
+
 def check_image_size(key: str, size: Sequence[int]) -> None:
     """Raises ``ValueError`` unless the value is a height and a width."""
     if len(size) != 2 or min(size) < 1:

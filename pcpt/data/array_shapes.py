@@ -37,7 +37,7 @@ class ArrayShapeSet(ShapeSet):
         files: at least one.
         classes: names of the classes.
         up: see ``ShapeSet``.
-        part_names, parts_of_class: see ``ShapeSet``.
+        part_names, parts_of_class, parts_within_class: see ``ShapeSet``.
 
     Raises:
         ValueError: arrays that do not fit each other, a class that there is not, or a name twice.
@@ -51,11 +51,13 @@ class ArrayShapeSet(ShapeSet):
         up: tuple[float, float, float] = (0.0, 0.0, 1.0),
         part_names: Sequence[str] = (),
         parts_of_class: Sequence[Sequence[int]] = (),
+        parts_within_class: bool = False,
     ) -> None:
         self.classes = tuple(classes)
         self.up = up
         self.part_names = tuple(part_names)
         self.parts_of_class = tuple(tuple(parts) for parts in parts_of_class)
+        self.parts_within_class = parts_within_class
         self.has_normals = all(file.normals is not None for file in files)
         self._places: dict[str, tuple[ArrayFile, int]] = {}
         for file in files:
@@ -75,6 +77,9 @@ class ArrayShapeSet(ShapeSet):
     def label_of(self, name: str) -> int:
         file, row = self._place(name)
         return int(file.label[row])
+
+    def where_parts(self, name: str) -> str:
+        return f"'part' of {self._place(name)[0].path}"
 
     def load(self, name: str) -> Shape:
         file, row = self._place(name)

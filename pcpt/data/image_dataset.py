@@ -95,8 +95,11 @@ def collate_images(samples: Sequence[ImageBatch]) -> ImageBatch:
 
 
 def label_set_of(config: ImageDataConfig) -> LabelSet:
-    """The classes of a source of labelled images, which need not be there."""
-    return _images_of(config.source).label_set
+    """The classes of the training split's source of labelled images, which need not be there."""
+    source = config.source
+    if "train" in config.splits:
+        source = split_source(source, config.splits, "train")
+    return _images_of(source).label_set
 
 
 def _images_of(source: Any) -> Any:

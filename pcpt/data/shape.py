@@ -70,6 +70,8 @@ class ShapeSet(ABC):
         classes: names of the classes that labels are places in; empty without labels.
         part_names: of the global parts; empty without parts.
         parts_of_class: for each class the parts its points may have; empty without parts.
+        parts_within_class: whether its files count the parts of each class from 0, as messages then
+            do; those of a class are in a row.
         has_normals: whether shapes come with normals.
         up: direction of the models' top in their own axes.
     """
@@ -78,6 +80,7 @@ class ShapeSet(ABC):
     classes: tuple[str, ...]
     part_names: tuple[str, ...] = ()
     parts_of_class: tuple[tuple[int, ...], ...] = ()
+    parts_within_class: bool = False
     has_normals: bool = False
     up: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
@@ -106,6 +109,10 @@ class ShapeSet(ABC):
         """Whether shapes come with meshes: whether the source implements ``mesh``. No file is read,
         so that a damaged one is not taken for one that should not be there."""
         return type(self).mesh is not ShapeSet.mesh
+
+    def where_parts(self, name: str) -> str:
+        """Where the parts of a shape are read from, for messages."""
+        return f"the parts of shape {name!r}"
 
     def mesh(self, name: str) -> tuple[Tensor, Tensor]:
         """The surface of a shape, in the axes and units of its points. A source that implements
@@ -156,11 +163,15 @@ def check_parts(origin: str, shape: Shape, shapes: ShapeSet) -> Shape:
     if shape.parts is None or shape.label < 0 or not shapes.parts_of_class:
         return shape
     allowed = shapes.parts_of_class[shape.label]
+    before = shapes.parts_of_class[: shape.label] if shapes.parts_within_class else ()
+    first = sum(map(len, before))
     values, counts = shape.parts.unique(return_counts=True)
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         if value != -1 and value not in allowed:
+            found = value - first if value >= 0 else value
+            known = ", ".join(str(part - first) for part in allowed)
             raise ValueError(
-                f"{origin}: {count} of {len(shape.parts)} points have part {value}, but class "
-                f"{shapes.classes[shape.label]} has the parts {', '.join(map(str, allowed))}"
+                f"{origin}: {count} of {len(shape.parts)} points have part {found}, but class "
+                f"{shapes.classes[shape.label]} has {f'the parts {known}' if known else 'no parts'}"
             )
     return shape

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pcpt.data.shape_transforms import (
     augment_shape,
     choose_points,
     sphere_of,
+    unit_normals,
 )
 from pcpt.data.splits import SPLITS, check_splits, split_source
 from pcpt.data.transforms import rotation_to_z
@@ -97,7 +98,17 @@ def open_shapes(config: ShapeDataConfig, split: str) -> ShapeSet:
         has_split = any(f.name == "split" for f in fields(config.source))
         splits[split] = {"split": split} if has_split else {}
     source = split_source(config.source, splits, split)
-    shapes = registry.get("datasets", source.name)(source).open()
+    try:
+        shapes = registry.get("datasets", source.name)(source).open()
+    except (FileNotFoundError, ValueError) as error:
+        if split != "val" or "val" in config.splits:
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(
+            f"{error}; data.val_fraction is 0, so that {source.name!r} is asked for a split 'val' "
+            "of its own: set data.val_fraction above 0 to cut one out of the training shapes, or "
+            "name one in data.splits.val"
+        ) from error
     if not isinstance(shapes, ShapeSet):
         raise ValueError(
             f"data source {source.name!r} holds no single shapes; give data.source.name a source "
@@ -253,7 +264,9 @@ class Shapes(Dataset[ShapeBatch]):
         )
         sample = self._to_sample(shape, chosen, number)
         if generator is None:
-            return sample
+            if sample.normals is None:
+                return sample
+            return replace(sample, normals=unit_normals(sample.normals))  # as augmentation does
         return augment_shape(sample, self.config.augment, generator)
 
     def _to_sample(self, shape: Shape, chosen: Tensor, number: int) -> ShapeBatch:

@@ -156,6 +156,14 @@ def mapped(sample: ShapeBatch, turn: Tensor, shift: Tensor) -> ShapeBatch:
     )
 
 
+def unit_normals(normals: Tensor) -> Tensor:
+    """(..., 3) the same directions at unit length, as ``mapped`` leaves them; zero, which is
+    unknown, stays. What is of unit length up to rounding in a file stays bit for bit."""
+    length = normals.double().norm(dim=-1, keepdim=True)
+    unit = (normals.double() / torch.where(length > 0, length, 1.0)).to(normals.dtype)
+    return torch.where((length - 1).abs() < 1e-4, normals, unit)
+
+
 def _rotation(config: ShapeAugmentConfig, generator: torch.Generator) -> Tensor:
     if config.rotation == "up":
         angle = uniform(-config.degrees, config.degrees, generator)

@@ -1,7 +1,8 @@
 """The splits of labelled data: for each, the keys of the source that differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from itertools import zip_longest
 from typing import Any
 
 from pcpt.choices import did_you_mean
@@ -46,3 +47,28 @@ def split_source(source: Any, splits: Mapping[str, Mapping[str, Any] | None], sp
                 f"(known here: {', '.join(known)})"
             )
     return type(source)(**(asdict(source) | dict(values)))
+
+
+def check_same_names(split: str, what: str, learnt: Sequence[str], found: Sequence[str]) -> None:
+    """Raises ``ValueError`` unless a split lists the same classes or parts as "train": labels are
+    places in these lists, and would be counted as something else.
+
+    Args:
+        split: its name.
+        what: the lists are of, such as "class".
+        learnt: names that "train" lists.
+        found: names that the split lists.
+    """
+    if tuple(learnt) == tuple(found):
+        return
+    both = zip_longest(learnt, found)
+    place, (ours, other) = next((n, pair) for n, pair in enumerate(both) if pair[0] != pair[1])
+    raise ValueError(
+        f"{what} {place} of split {split!r} is {_or_none(other)}, but that of split 'train' is "
+        f"{_or_none(ours)}; give data.splits.{split} a source that lists the same ones in the same "
+        "order"
+    )
+
+
+def _or_none(name: str | None) -> str:
+    return "none" if name is None else repr(name)

@@ -4,7 +4,7 @@ A run's record names its own scans and everything that its first weights and its
 before, so that a leak shows however many steps it is away.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,14 +151,20 @@ def _texts(tree: JsonObject, key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def scan_identities(dataset: Any) -> list[str]:
+def scan_identities(dataset: Any, names: Collection[str] | None = None) -> list[str]:
     """The scans that a dataset reads, in its order; none of one that does not tell.
 
     Args:
         dataset: whose method ``scan_folders`` gives the folder, or None, of each scan by name.
+        names: of the scans that are wanted; None takes all.
     """
     folders: Mapping[str, Path | None] = getattr(dataset, "scan_folders", dict)()
-    return [scan_identity(name, folder) for name, folder in folders.items()]
+    # by name, not by what stands before the @ of an identity: names may hold one themselves
+    return [
+        scan_identity(name, folder)
+        for name, folder in folders.items()
+        if names is None or name in names
+    ]
 
 
 def record_of(

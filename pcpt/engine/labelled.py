@@ -36,8 +36,6 @@ def labelled_scans(config: RunConfig, dataset: Any) -> list[str]:
         config: of the run.
         dataset: its training samples.
     """
-    scans = scan_identities(dataset)
     if not isinstance(config.data, ShapeDataConfig | SceneDataConfig):
-        return scans if uses_labels(config) else []
-    names = set(labelled_names(config))
-    return [scan for scan in scans if scan.partition("@")[0] in names]
+        return scan_identities(dataset) if uses_labels(config) else []
+    return scan_identities(dataset, set(labelled_names(config)))

@@ -1,5 +1,6 @@
 """Which of a run's checkpoints does best on validation data."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ class Selection:
     Attributes:
         figure: that they are compared by; higher is better.
         by_step: its value on the validation split after so many steps.
-        path: of the best; of equals the later one, which has learnt more.
+        path: of the best, never one whose value is NaN; of equals the later one, which has learnt
+            more.
     """
 
     figure: str
@@ -57,7 +59,8 @@ def select_checkpoint(
         batches: gives those of a split.
 
     Raises:
-        ValueError: a task that says no figure to select by, or a damaged checkpoint.
+        ValueError: a task that says no figure to select by, or one that is NaN at all checkpoints,
+            or a damaged checkpoint.
         FileNotFoundError: no checkpoints.
     """
     figure = check_selects(task)
@@ -67,5 +70,11 @@ def select_checkpoint(
         values[path] = float(task.evaluate(batches(SPLIT))[figure])
     if not values:
         raise FileNotFoundError(f"{folder}/checkpoints holds no checkpoint; train the run first")
-    best = max(values, key=lambda path: (values[path], step_of(path)))
+    known = [path for path, value in values.items() if not math.isnan(value)]
+    if not known:
+        raise ValueError(
+            f"--best: {figure} on split {SPLIT!r} has no value at any of the {len(values)} "
+            f"checkpoints of {folder}; label shapes of that split, or leave it out"
+        )
+    best = max(known, key=lambda path: (values[path], step_of(path)))
     return Selection(figure, {step_of(path): value for path, value in values.items()}, best)

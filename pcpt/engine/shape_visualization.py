@@ -1,5 +1,6 @@
 """The report of a pretraining run on single shapes: figures, the method's pictures, loss curve."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,14 @@ import torch
 from pcpt import registry
 from pcpt.choices import did_you_mean
 from pcpt.config import load_config, to_yaml
+from pcpt.data.shape_batch import ShapeBatch
 from pcpt.engine.evaluation import comparison, read_metrics, untrained
 from pcpt.engine.loggers import read_records
 from pcpt.engine.run import load_run
 from pcpt.methods.shapes import ShapeMethod
+from pcpt.tasks.objects import joined
 from pcpt.viz import Figure, Report, Table, loss_curve, save_png, write_report
+from pcpt.viz.picture import stacked
 
 SHOWN = 4  # shapes in a picture
 _SUMMARY = (
@@ -58,10 +62,9 @@ def visualize_shapes(
     device = next(method.parameters()).device
     shapes = method.evaluation_set(config.data, split)
     chosen = _chosen(shape, shapes.names, split)
-    batch = method.collate([shapes[number] for number in chosen]).to(device)
     before = untrained(config, device).method
     with torch.no_grad():
-        pictures = dict(method.figures(before, batch))
+        pictures = _pictures(method, before, [shapes[number].to(device) for number in chosen])
     records = read_records(folder / "metrics.jsonl")
     if records:
         caption = "Loss of the training batches."
@@ -80,11 +83,27 @@ def visualize_shapes(
     report = Report(
         title=f"pcpt: {folder.resolve().name}",
         summary=_SUMMARY.format(learnt=method.learnt, split=split),
-        facts=facts | {"shapes shown": ", ".join(batch.names)},
+        facts=facts | {"shapes shown": ", ".join(shapes.names[number] for number in chosen)},
         parts=[*_tables(folder, split), *pictures.values()],
         config=to_yaml(config),
     )
     return write_report(out / "index.html", report)
+
+
+def _pictures(method: Any, before: Any, samples: list[ShapeBatch]) -> dict[str, Figure]:
+    """The method's pictures of shapes, by file name; those of shapes of other numbers of points,
+    which join into no batch, one below the other."""
+    shown: dict[str, list[Figure]] = {}
+    for batch in joined(samples):
+        for name, figure in method.figures(before, batch).items():
+            others = shown.setdefault(name, [])
+            # some pictures are of the split, whatever shapes are chosen
+            if not any(torch.equal(figure.picture, other.picture) for other in others):
+                others.append(figure)
+    return {
+        name: replace(figures[0], picture=stacked([figure.picture for figure in figures]))
+        for name, figures in shown.items()
+    }
 
 
 def _chosen(shape: str, names: list[str], split: str) -> list[int]:

@@ -17,7 +17,7 @@ from pcpt.engine.data_record import scan_identities
 from pcpt.engine.labelled import labelled_names
 from pcpt.engine.provenance import provenance, warnings
 from pcpt.engine.run import load_run
-from pcpt.engine.selection import check_selects, select_checkpoint
+from pcpt.engine.selection import SPLIT, check_selects, select_checkpoint
 from pcpt.engine.whole_samples import whole_samples
 from pcpt.metrics.segmentation import segmentation_figures
 from pcpt.tasks.test_time import Views, check_averages, evaluate_averaged, export_averaged
@@ -67,17 +67,19 @@ def evaluate_task(
     task: Any = parts.method
     device = next(task.parameters()).device
     scenes = task.evaluation_set(config.data, split)
+    opened = {split: scenes}
     skips = SkipLog()
 
     def batches(of: str = split) -> Iterator[Any]:
-        samples = scenes if of == split else task.evaluation_set(config.data, of)
-        return whole_samples(samples, task, device, skips)
+        return whole_samples(opened[of], task, device, skips)
 
     # what cannot be done is said before hours are spent
     if views is not None:
         check_averages(task)
     if best:
         check_selects(task)
+        if SPLIT not in opened:
+            opened[SPLIT] = task.evaluation_set(config.data, SPLIT)
     if export is not None:
         _export(task, batches(), views, Path(export))
     labelled = labelled_names(config)

@@ -122,10 +122,12 @@ class Trainer:
         self.skips = SkipLog()
 
     def check_data(self) -> None:
-        """Has a dataset that can tell (``PosedFrames.check``) find scans without a usable frame."""
+        """Has a dataset that can tell (``PosedFrames.check``) find scans without a usable frame,
+        and the method what else it will look at."""
         check = getattr(self.dataset, "check", None)
         if check is not None:
             check(self.skips)
+        self.method.check_data()
 
     def fit(self, resume: Path | None = None) -> Finished:
         """Trains from the beginning, or from a checkpoint, to the last step or a signal.

@@ -66,6 +66,10 @@ class Method(nn.Module):
         """Joins samples into the batch that ``forward`` takes."""
         return collate(samples)
 
+    def check_data(self) -> None:
+        """Raises what is wrong with data that training looks at beside its samples, before a run
+        folder is taken; nothing by default."""
+
     def prepare(self, batches: Iterable[Any]) -> None:
         """Called once before the first step with a few training batches; nothing by default."""
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pcpt.channels import channel_scale
-from pcpt.choices import check_choice, check_minimum
+from pcpt.choices import check_choice, check_minimum, check_share
 from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_dataset import open_shapes
@@ -28,7 +28,7 @@ from pcpt.methods.visible_projection import MASKINGS, ViewCodes, VisibleProjecti
 from pcpt.metrics.codewords import evaluate_codewords
 from pcpt.registry import register
 from pcpt.students.point_network import Encoded, PointNetwork
-from pcpt.tasks.objects import joined
+from pcpt.tasks.objects import check_has_parts, joined
 
 if TYPE_CHECKING:
     from pcpt.viz.report import Figure
@@ -111,10 +111,7 @@ class PointMCD(ShapeMethod):
             check_minimum("method.hidden", self.hidden, 1)
             check_minimum("method.calibration_batches", self.calibration_batches, 1)
             for key in ("label_smoothing", "distill_unlabelled"):
-                if not 0 <= getattr(self, key) < 1:
-                    raise ValueError(
-                        f"method.{key} is {getattr(self, key)}, expected a share from 0, below 1"
-                    )
+                check_share(f"method.{key}", getattr(self, key))
 
         def resolved(self) -> tuple[str, str]:
             """``masking`` and ``empty_views`` as they are once ``fidelity`` has filled them in."""
@@ -185,6 +182,13 @@ class PointMCD(ShapeMethod):
         """See ``Method.from_parts``."""
         return cls(config, student, teacher, data)
 
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return {"classification": "classes", "part_segmentation": "parts", "none": ""}[
+            self.config.labels
+        ]
+
     def _head(self, data: ViewedDataConfig) -> ClassHead | PartHead | None:
         config, student = self.config, self.student
         if config.labels == "none":
@@ -198,6 +202,7 @@ class PointMCD(ShapeMethod):
             )
         if config.labels == "classification":
             return ClassHead(student.pooled_channels, config.hidden, len(self.classes))
+        check_has_parts(data)
         return PartHead(
             student.local_channels,
             student.pooled_channels,

@@ -20,7 +20,7 @@ def as_points(points: Tensor | np.ndarray) -> Tensor:
     Raises:
         ValueError: another shape, or a coordinate that is nan or inf.
     """
-    points = _as_tensor(points, "points")
+    points = as_tensor(points, "points")
     if points.ndim != 2 or points.shape[1] != 3 or points.is_complex():
         raise ValueError(f"points are {points.dtype} {tuple(points.shape)}, expected (N, 3)")
     points = points.double()
@@ -40,7 +40,7 @@ def as_colors(colors: Tensor | np.ndarray, num_points: int) -> Tensor:
     Raises:
         ValueError: another shape or dtype than these, or not as many colours as points.
     """
-    colors = _as_tensor(colors, "colors")
+    colors = as_tensor(colors, "colors")
     if tuple(colors.shape) != (num_points, 3):
         raise ValueError(
             f"colors are {tuple(colors.shape)}, expected {(num_points, 3)}: one for each point"
@@ -127,7 +127,8 @@ def inference(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _as_tensor(values: Tensor | np.ndarray, name: str) -> Tensor:
+def as_tensor(values: Tensor | np.ndarray, name: str) -> Tensor:
+    """The values as tensor, without gradients; raises ``ValueError`` for what is no array."""
     if isinstance(values, Tensor):
         return values.detach()
     try:

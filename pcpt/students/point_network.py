@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pcpt.ops import nearest_neighbors
-from pcpt.students.cloud import as_points, inference
+from pcpt.students.cloud import as_points, as_tensor, inference
 from pcpt.students.point_features import PointFeatures
 from pcpt.students.pretrained import Pretrained
 
@@ -82,8 +82,8 @@ shape = model.embed(points[None])  # one row for each shape"""
             normals: (B, N, 3), where the network was built for them.
 
         Raises:
-            ValueError: another shape, no point, a coordinate that is not finite, or no normals
-                where they are needed.
+            ValueError: another shape, no point, a number that is not finite, or no normals where
+                they are needed.
         """
         encoded = self.encode(points, normals)
         if encoded.index is None:
@@ -91,25 +91,32 @@ shape = model.embed(points[None])  # one row for each shape"""
         centers = points.gather(1, encoded.index[..., None].expand(-1, -1, 3))
         return PointFeatures(propagate(points, centers, encoded.embedding), encoded.pooled)
 
-    def embed(self, points: Tensor | np.ndarray, normals: Tensor | None = None) -> Tensor:
-        """(B, D) embeddings of shapes (B, N, 3), in eval mode and without gradients."""
+    def embed(
+        self, points: Tensor | np.ndarray, normals: Tensor | np.ndarray | None = None
+    ) -> Tensor:
+        """(B, D) embeddings of shapes (B, N, 3), in eval mode and without gradients; arguments as
+        ``forward``, of any real dtype."""
         own = next(self.parameters())
         points = torch.as_tensor(points).to(own.device, own.dtype)
         with inference(self):
-            return self.encode(points, normals).pooled
+            return self.encode(points, _like(points, normals)).pooled
 
     def features_at(
-        self, points: Tensor | np.ndarray, normals: Tensor | None = None, *, normalise: bool = True
+        self,
+        points: Tensor | np.ndarray,
+        normals: Tensor | np.ndarray | None = None,
+        *,
+        normalise: bool = True,
     ) -> Tensor:
         """(N, C) features at the points of one shape, in eval mode and without gradients.
 
         Args:
             points: (N, 3) real; none give no rows.
-            normals: (N, 3), where the network was built for them.
+            normals: (N, 3) real, where the network was built for them.
             normalise: move and scale the shape into the unit ball first, as data in training.
 
         Raises:
-            ValueError: another shape, a coordinate that is not finite, no normals where needed.
+            ValueError: another shape, a number that is not finite, no normals where needed.
         """
         exact = as_points(points)
         own = next(self.parameters())
@@ -121,7 +128,8 @@ shape = model.embed(points[None])  # one row for each shape"""
             exact = exact / radius.clamp(min=torch.finfo(torch.float32).tiny)
         cloud = exact.to(own.device, own.dtype)[None]
         with inference(self):
-            return self(cloud, None if normals is None else normals.to(cloud)[None]).point[0]
+            normals = _like(cloud, normals)
+            return self(cloud, None if normals is None else normals[None]).point[0]
 
     def as_input(self, points: Tensor, normals: Tensor | None) -> Tensor:
         """(B, N, 3) or, with normals, (B, N, 6), once they are known to fit."""
@@ -131,12 +139,7 @@ shape = model.embed(points[None])  # one row for each shape"""
             )
         if points.shape[1] == 0:
             raise ValueError(f"points are {tuple(points.shape)}: shapes without a point")
-        if not bool(points.isfinite().all()):
-            shape, row = (~points.isfinite()).any(2).nonzero()[0].tolist()
-            raise ValueError(
-                f"points[{shape}, {row}] is {points[shape, row].tolist()}: drop points that are "
-                "not finite first"
-            )
+        _check_finite("points", points)
         if not self.needs_normals:
             return points
         if normals is None or normals.shape != points.shape:
@@ -145,7 +148,23 @@ shape = model.embed(points[None])  # one row for each shape"""
                 f"{type(self).__name__} was built with normals: true and needs normals "
                 f"{tuple(points.shape)}, got {given}; set data.normals, or student.normals to false"
             )
-        return torch.cat([points, normals], 2)
+        _check_finite("normals", normals)
+        return torch.cat([points, normals.to(points.dtype)], 2)
+
+
+def _check_finite(name: str, rows: Tensor) -> None:
+    """Raises ``ValueError`` for a number of (B, N, 3) that is not finite."""
+    if not bool(rows.isfinite().all()):
+        shape, row = (~rows.isfinite()).any(2).nonzero()[0].tolist()
+        raise ValueError(
+            f"{name}[{shape}, {row}] is {rows[shape, row].tolist()}: drop points that are not "
+            "finite first"
+        )
+
+
+def _like(points: Tensor, normals: Tensor | np.ndarray | None) -> Tensor | None:
+    """Normals of any real dtype in that of the points, and on their device."""
+    return None if normals is None else as_tensor(normals, "normals").to(points)
 
 
 def width_of(channels: int, width: float) -> int:
@@ -220,8 +239,17 @@ def propagate(points: Tensor, centers: Tensor, features: Tensor, k: int = 3) -> 
 
     Returns:
         (B, N, C), differentiable in ``features``.
+
+    Raises:
+        ValueError: points so far from centres that squared distances overflow; on CUDA, which is
+            not waited for, their features are nan.
     """
     found = nearest_neighbors(points.detach(), centers.detach(), min(k, centers.shape[1]))
+    if not found.index.is_cuda and bool((found.index < 0).any()):
+        raise ValueError(
+            f"points reach {float(points.detach().abs().max()):.3g}, too far for the distances "
+            "between them; set data.normalise to unit_sphere, or scale them down"
+        )
     weight = 1 / found.squared_distance.clamp(min=_NEAREST)
     weight = (weight / weight.sum(2, keepdim=True)).to(features.dtype)
-    return (gather_rows(features, found.index) * weight[..., None]).sum(2)
+    return (gather_rows(features, found.index.clamp(min=0)) * weight[..., None]).sum(2)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pcpt.data.scene_batch import SceneBatch, collate_scenes
 from pcpt.data.scene_dataset import LabelledScenes, SceneDataConfig, open_split
+from pcpt.data.splits import check_same_names
 from pcpt.methods.base import Method
 from pcpt.sparse import SparseTensor
 
@@ -38,11 +39,20 @@ class SceneTask(Method):
 
     def make_dataset(self, config: SceneDataConfig, split: str, seed: int) -> LabelledScenes:  # type: ignore[override]
         """Samples of a split: those of "train" limited, shuffled and augmented as configured."""
-        return LabelledScenes(config, split, seed)
+        return self.checked_split(LabelledScenes(config, split, seed))
 
     def evaluation_set(self, config: SceneDataConfig, split: str) -> LabelledScenes:
         """Whole, unchanged scenes of a split with all their labels."""
-        return LabelledScenes(config, split, 0, training=False)
+        return self.checked_split(LabelledScenes(config, split, 0, training=False))
+
+    def checked_split(self, scenes: LabelledScenes) -> LabelledScenes:
+        """The scenes themselves, once their labels are known to mean what those of "train" mean.
+
+        Raises:
+            ValueError: other classes than "train" has.
+        """
+        check_same_names(scenes.split, "class", self.label_set.names, scenes.label_set.names)
+        return scenes
 
     def collate(self, samples: list[Any]) -> SceneBatch:  # type: ignore[override]
         """Joins samples into a batch."""

@@ -67,7 +67,8 @@ class FrozenShapes(ObjectTask):
 
     def make_dataset(self, config: ShapeDataConfig, split: str, seed: int) -> Shapes:  # type: ignore[override]
         """Shapes as they are; those of "train" limited. Augmentation is for networks that learn."""
-        return Shapes(config, split, seed, training=False, limited=split == "train")
+        shapes = Shapes(config, split, seed, training=False, limited=split == "train")
+        return self.checked_split(shapes)
 
     def prepare(self, batches: Iterable[ShapeBatch]) -> None:
         """Sets the statistics of the network's norms where ``norm_shapes`` asks for it."""

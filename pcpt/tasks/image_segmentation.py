@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcpt.choices import check_minimum
+from pcpt.choices import check_minimum, check_share
 from pcpt.data.image_dataset import (
     ImageBatch,
     ImageDataConfig,
@@ -18,6 +18,7 @@ from pcpt.data.image_dataset import (
     collate_images,
     label_set_of,
 )
+from pcpt.data.splits import check_same_names
 from pcpt.methods.base import Method, Output
 from pcpt.metrics.segmentation import confusion_matrix, segmentation_figures
 from pcpt.ops import sample_pixels
@@ -31,7 +32,7 @@ class ImageSegmentation(Method):
     Args:
         config: see ``Config``.
         student: image network with ``out_channels``, ``stride`` and ``load_trunk``.
-        data: its source says what the classes are.
+        data: its training split says what the classes are.
     """
 
     Data = ImageDataConfig
@@ -55,7 +56,7 @@ class ImageSegmentation(Method):
 
         def __post_init__(self) -> None:
             check_minimum("task.pixels", self.pixels, 0)
-            check_minimum("task.dropout", self.dropout, 0)
+            check_share("task.dropout", self.dropout)
 
     def __init__(self, config: Config, student: Any, data: ImageDataConfig) -> None:
         """
@@ -78,11 +79,20 @@ class ImageSegmentation(Method):
 
     def make_dataset(self, config: ImageDataConfig, split: str, seed: int) -> LabelledImages:
         """Samples of a split: those of "train" shuffled and augmented."""
-        return LabelledImages(config, split, seed)
+        return self.checked_split(LabelledImages(config, split, seed))
 
     def evaluation_set(self, config: ImageDataConfig, split: str) -> LabelledImages:
         """Every image of a split, unchanged but for its size."""
-        return LabelledImages(config, split, 0, training=False)
+        return self.checked_split(LabelledImages(config, split, 0, training=False))
+
+    def checked_split(self, images: LabelledImages) -> LabelledImages:
+        """The images themselves, once their labels are known to mean what those of "train" mean.
+
+        Raises:
+            ValueError: other classes than "train" has.
+        """
+        check_same_names(images.split, "class", self.label_set.names, images.label_set.names)
+        return images
 
     def collate(self, samples: list[Any]) -> ImageBatch:
         """Joins samples into a batch."""

@@ -89,6 +89,11 @@ class LinearSvm(FrozenShapes):
             f"({spread}) of the labelled training shapes; accuracy of single shapes, no voting"
         )
 
+    def check_data(self) -> None:
+        """Raises what keeps validation shapes from being opened, where C is chosen on them."""
+        if len(self.config.costs) > 1:
+            self.make_dataset(self.data, "val", 0)
+
     def forward(self, batch: ShapeBatch) -> Output:
         """Makes the machine, once; the loss is zero."""
         if not self._fitted:

@@ -58,6 +58,11 @@ class ObjectTask(ShapeMethod):
         self.parts_of_class = shapes.parts_of_class
 
     @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return "classes"
+
+    @property
     def protocol(self) -> str:
         """How ``evaluate`` counts, in words, for ``metrics.json``."""
         return "single shapes, one view of each, no voting"
@@ -140,3 +145,18 @@ def count_labels(data: ShapeDataConfig, classes: tuple[str, ...]) -> Tensor:
     if absent:
         _log.warning("classes without a labelled training shape: %s", ", ".join(absent))
     return counts
+
+
+def check_has_parts(data: ShapeDataConfig) -> None:
+    """Raises ``ValueError`` unless a shape that a run is trained on has a part at some point. Reads
+    shapes up to the first that has."""
+    shapes = Shapes(data, "train", 0, training=False, limited=True)
+    for name in shapes.names:
+        parts = shapes.shape_set.load(name).parts
+        if parts is not None and bool((parts >= 0).any()):
+            return
+    raise ValueError(
+        f"no training shape of {data.source.name!r} has a part at any of its points: "
+        f"{shapes.shape_set.where_parts(shapes.names[0])} holds none; give it parts, or take a "
+        "task that needs none, such as classification"
+    )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcpt.choices import check_choice, check_minimum
+from pcpt.choices import check_choice, check_minimum, check_share
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_dataset import ShapeDataConfig
 from pcpt.methods.base import Output
@@ -18,6 +18,7 @@ from pcpt.students.adapters import check_tune, hold_untrained, tune_student
 from pcpt.tasks.objects import (
     POOLINGS,
     ObjectTask,
+    check_has_parts,
     count_labels,
     embedding_channels,
     joined,
@@ -65,7 +66,7 @@ class PartSegmentation(ObjectTask):
             check_choice("task.absent", self.absent, ABSENT)
             check_head(self.hidden, self.dropout)
             check_minimum("task.category_channels", self.category_channels, 0)
-            check_minimum("task.label_smoothing", self.label_smoothing, 0)
+            check_share("task.label_smoothing", self.label_smoothing)
             check_tune(self.tune, 1)
 
     selected_by = "instance_miou"
@@ -74,7 +75,7 @@ class PartSegmentation(ObjectTask):
     def __init__(self, config: Config, student: Any, data: ShapeDataConfig) -> None:
         """
         Raises:
-            ValueError: a source without parts.
+            ValueError: a source without parts, or training shapes without any.
         """
         super().__init__(config, student, data)
         if not self.part_names:
@@ -83,6 +84,7 @@ class PartSegmentation(ObjectTask):
                 "does, such as shapenet_part, procedural_shapes, or shape_npz with num_parts"
             )
         count_labels(data, self.classes)
+        check_has_parts(data)
         tune_student(student, config.tune)
         self.category = (
             nn.Linear(len(self.classes), config.category_channels)
@@ -96,6 +98,11 @@ class PartSegmentation(ObjectTask):
         for label, parts in enumerate(self.parts_of_class):
             allowed[label, list(parts)] = True
         self.register_buffer("allowed", allowed, persistent=False)
+
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return "parts"
 
     def train(self, mode: bool = True) -> "PartSegmentation":
         """As ``nn.Module.train``, but what is not trained stays in eval mode."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcpt.choices import check_minimum
+from pcpt.choices import check_minimum, check_share
 from pcpt.data.scannet_export import write_semantic
 from pcpt.data.scene_batch import SceneBatch
 from pcpt.data.scene_dataset import SceneDataConfig
@@ -108,8 +108,9 @@ class Segmentation(PointClassifier):
         lora_rank: int = 8
 
         def __post_init__(self) -> None:
-            for key in ("lovasz", "label_smoothing", "dropout"):
-                check_minimum(f"task.{key}", getattr(self, key), 0)
+            check_minimum("task.lovasz", self.lovasz, 0)
+            for key in ("label_smoothing", "dropout"):
+                check_share(f"task.{key}", getattr(self, key))
             check_tune(self.tune, self.lora_rank)
 
     def __init__(self, config: Config, student: Any, data: SceneDataConfig) -> None:

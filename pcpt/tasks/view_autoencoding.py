@@ -60,6 +60,11 @@ class ViewAutoencoding(ViewTask):
         )
         self.draw = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return ""
+
     def pictures(self, images: Tensor) -> Tensor:
         """(I, 3, H, W) uint8 -> the same pictures, drawn from their codewords, about [0, 1]."""
         x = self.grow(self.student(images).codeword).view(-1, *self.start)

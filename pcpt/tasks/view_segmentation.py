@@ -15,6 +15,7 @@ from pcpt.methods.base import Output
 from pcpt.ops import sample_pixels
 from pcpt.registry import register
 from pcpt.students.view_network import STRIDES
+from pcpt.tasks.objects import check_has_parts
 from pcpt.tasks.views import ViewTask
 
 
@@ -47,13 +48,14 @@ class ViewSegmentation(ViewTask):
             check_minimum("task.channels", self.channels, 1)
 
     def __init__(self, config: Config, student: Any, data: ViewDataConfig) -> None:
-        """Raises ``ValueError`` also for a source without parts."""
+        """Raises ``ValueError`` also for a source or training shapes without parts."""
         super().__init__(config, student, data)
         if not self.part_names:
             raise ValueError(
                 f"data source {data.source.name!r} has no parts; task view_segmentation needs a "
                 "source that has, such as shapenet_part or procedural_shapes"
             )
+        check_has_parts(data)
         channels = config.channels
         self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in student.map_channels)
         self.from_codeword = nn.Linear(student.codeword_channels, channels)
@@ -67,6 +69,11 @@ class ViewSegmentation(ViewTask):
         for row, members in zip(allowed, self.parts_of_class, strict=True):
             row[list(members)] = True
         self.register_buffer("allowed", allowed, persistent=False)
+
+    @property
+    def needs_labels(self) -> str:
+        """See ``ShapeMethod.needs_labels``."""
+        return "parts"
 
     def logits(self, images: Tensor) -> Tensor:
         """(I, 3, H, W) -> (I, parts, ceil(H / 8), ceil(W / 8)): scores of each cell."""

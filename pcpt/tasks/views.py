@@ -35,11 +35,15 @@ class ViewTask(ObjectTask):
 
     def make_dataset(self, config: ViewDataConfig, split: str, seed: int) -> ShapePictures:  # type: ignore[override]
         """Pictures of the shapes of a split: those of "train" limited and shuffled."""
-        return ShapePictures(config, split, seed, with_points=self.with_points)
+        pictures = ShapePictures(config, split, seed, with_points=self.with_points)
+        self.checked_split(pictures.shapes)
+        return pictures
 
     def evaluation_set(self, config: ViewDataConfig, split: str) -> ShapePictures:  # type: ignore[override]
         """All views of all shapes of a split."""
-        return ShapePictures(config, split, 0, training=False, with_points=self.with_points)
+        pictures = ShapePictures(config, split, 0, training=False, with_points=self.with_points)
+        self.checked_split(pictures.shapes)
+        return pictures
 
     def collate(self, samples: list[Any]) -> ViewBatch:  # type: ignore[override]
         """Joins samples into a batch."""

@@ -28,7 +28,8 @@ from pcpt.data.shape_transforms import (
 from pcpt.data.sources.modelnet_h5 import ModelNetH5
 from pcpt.data.sources.procedural_shapes import ProceduralShapes
 from pcpt.data.sources.scannet_scenes import ScanNetScenes
-from tests.data.shape_writers import write_modelnet_h5
+from pcpt.data.sources.shape_npz import ShapeNpz
+from tests.data.shape_writers import write_modelnet_h5, write_npz_split
 
 
 def make(per_class: int = 10, **options: Any) -> ShapeDataConfig:
@@ -277,6 +278,22 @@ def test_batches() -> None:
         collate_shapes([shapes[0], Shapes(make(num_points=31), "train", 0)[0]])
 
 
+def test_normals_are_unit_in_training_and_evaluation(tmp_path: Path) -> None:
+    normals = torch.nn.functional.normalize(torch.randn(4, 16, 3, generator=generator()), dim=2)
+    normals = torch.cat([7 * normals[:, :5], 1e-3 * normals[:, 5:9], normals[:, 9:]], 1)
+    normals[:, 0] = 0
+    root = write_npz_split(tmp_path, normals=normals.numpy())
+    data = ShapeDataConfig(
+        source=ShapeNpz.Config(root=str(root)), val_fraction=0.0, num_points=0, normals=True
+    )
+    for training in (True, False):
+        found = Shapes(data, "train", 0, training=training)[0].normals
+        assert found is not None
+        length = found[0].norm(dim=1)
+        assert length[0] == 0 and torch.allclose(length[1:], torch.ones(15))
+    assert torch.equal(found[0, 9:], normals[0, 9:])  # unit already: not rounded again
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     for options, message in (
         ({"val_fraction": 1.0}, "val_fraction is 1.0"),
@@ -301,6 +318,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     source = ModelNetH5.Config(root=str(write_modelnet_h5(tmp_path / "a", normals=False)))
     with pytest.raises(ValueError, match="modelnet_h5 has no normals"):
         Shapes(ShapeDataConfig(source=source, normals=True), "train", 0)
+    with pytest.raises(ValueError, match=r"split is 'val', expected .*set data\.val_fraction"):
+        Shapes(ShapeDataConfig(source=source, val_fraction=0.0), "val", 0)
     with pytest.raises(ValueError, match="unknown split 'trian'"):
         open_shapes(make(), "trian")
     (tmp_path / "s/scene0000_00").mkdir(parents=True)

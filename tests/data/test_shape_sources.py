@@ -433,6 +433,16 @@ def test_npz_of_a_split(tmp_path: Path) -> None:
     shapes.load("chair_0001")
     with pytest.raises(ValueError, match=r"train\.npz row 0: 8 of 16 points have part 1.*bathtub"):
         shapes.load("bathtub_0001")
+    # as the file counts them: within the class
+    root = write_npz_split(tmp_path / "c", part=part + 1)
+    with pytest.raises(ValueError, match=r"have part 2, but class chair has the parts 0, 1$"):
+        opened("shape_npz", root, num_parts=[3, 2]).load("chair_0001")
+    with pytest.raises(ValueError, match=r"have part 1, but class chair has no parts$"):
+        opened("shape_npz", root, num_parts=[3, 0]).load("chair_0001")
+    np.savez(root / "single.npz", points=np.eye(3), part=[0, 1, 2], label=1)
+    shapes = opened("shape_npz", root, num_parts=[3, 2], files="single.npz")
+    with pytest.raises(ValueError, match=r"have part 2, but class chair has the parts 0, 1$"):
+        shapes.load("single")
     with pytest.raises(ValueError, match="num_parts names 3 numbers"):
         opened("shape_npz", root, num_parts=[1, 2, 3])
 
@@ -477,6 +487,10 @@ def test_npz_of_single_shapes(tmp_path: Path) -> None:
         opened("shape_npz", root, files="hat_*", **options)
     with pytest.raises(FileNotFoundError, match=r"classes\.txt"):
         opened("shape_npz", root, files="cap_*.npz")
+    (root / "below").mkdir()
+    for pattern in (f"{root}/*.npz", "../*/*.npz", "below/../../cap/*.npz", "."):
+        with pytest.raises(ValueError, match=r"data\.source\.files is .*, expected .* below root"):
+            opened("shape_npz", root, files=pattern, **options)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")

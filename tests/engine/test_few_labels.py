@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pcpt import cli
@@ -104,6 +105,26 @@ def test_a_teacher_with_more_labels_than_its_student(
     assert cli.main(["test", str(fair), str(tmp_path / "unfair")]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("6 scans beyond the ones whose labels this run may see") == 1
+
+
+def test_names_of_shapes_may_hold_an_at_sign(tmp_path: Path) -> None:
+    names = np.array([f"shape{number}@v1" for number in range(6)])
+    clouds = np.random.default_rng(0).random((6, 8, 3), "f4")
+    np.savez(tmp_path / "train.npz", points=clouds, label=[0, 1] * 3, name=names)
+    source = {"name": "shape_npz", "root": str(tmp_path), "classes": ["mug", "table"]}
+
+    def labelled(limit: float, **sections: Any) -> Path:
+        data = {"source": source, "num_points": 8, "val_fraction": 0.0, "limit": limit}
+        student = {"name": "pointnet", "width": 0.0625}
+        task = {"name": "classification"}
+        run = tmp_path / f"run{limit}"
+        return _run(run, data, student=student, task=task, **sections)
+
+    taught = labelled(1.0)
+    record = read_record(labelled(0.1, init=str(taught)))
+    assert record is not None and len(record.own().seen[0].labelled or ()) == 2
+    assert set(record.before().seen[0].labelled or ()) == set(names.tolist())
+    assert len(record.labelled_beyond()) == 4
 
 
 def test_learning_without_labels_leaves_none(tmp_path: Path) -> None:

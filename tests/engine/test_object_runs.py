@@ -1,16 +1,22 @@
 """Tasks on single shapes through the commands: trained, scored, selected, drawn, leaks told."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from pcpt import cli
+from pcpt.config import make_config
 from pcpt.engine.checkpoint import checkpoint_path
+from pcpt.engine.run import dry_run, load_run, train
+from pcpt.engine.selection import select_checkpoint
 from pcpt.engine.task_evaluation import evaluate_task
+from pcpt.tasks.classification import Classification
 from pcpt.tasks.linear_svm import LinearSvm
 from pcpt.viz import shapes
 from tests.tasks import tiny_shapes  # noqa: F401  # registers its student and source
@@ -78,6 +84,23 @@ def test_the_best_checkpoint_on_val_stands_beside_the_last(
     assert last["probe"] == "full" and last["labelled"]["scenes"] == 21
 
 
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [([math.nan, 0.2, 0.1], 4), ([0.1, math.nan, 0.2], 6), ([0.2, 0.2, math.nan], 4)],
+)
+def test_a_checkpoint_without_a_figure_is_never_the_best(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, values: list[float], best: int
+) -> None:
+    left = iter(values)
+    monkeypatch.setattr(Classification, "evaluate", lambda *_: {"accuracy": next(left)})
+    _, parts = load_run(runs["classification"], device="cpu")
+    found = select_checkpoint(parts.method, runs["classification"], lambda split: [])
+    assert found.record()["best_step"] == best
+    monkeypatch.setattr(Classification, "evaluate", lambda *_: {"accuracy": math.nan})
+    with pytest.raises(ValueError, match="accuracy on split 'val' has no value at any of the 3"):
+        select_checkpoint(parts.method, runs["classification"], lambda split: [])
+
+
 def test_what_cannot_be_selected(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +114,49 @@ def test_what_cannot_be_selected(
     assert "LinearSvm has no figure to choose a checkpoint by" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["test", str(runs["linear_svm"]), "--best", "--checkpoint", "x"])
+
+
+@pytest.fixture(scope="module")
+def without_val(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Data without validation shapes."""
+    root = tmp_path_factory.mktemp("npz")
+    for split in ("train", "test"):
+        clouds = np.random.default_rng(0).random((4, 6, 3), "f4")
+        np.savez(root / f"{split}.npz", points=clouds, label=[0, 1, 0, 1])
+    source = {"name": "shape_npz", "root": str(root), "classes": ["a", "b"]}
+    return {"source": source, "val_fraction": 0.0}
+
+
+REMEDY = r"val\.npz does not exist; data\.val_fraction is 0, so .* set data\.val_fraction above 0"
+
+
+def test_validation_shapes_are_missed_before_anything_is_scored(
+    without_val: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _train(tmp_path, "classification", data=without_val)
+    assert evaluate_task(run, split="test")["figures"]["num_shapes"] == 4
+    monkeypatch.setattr(Classification, "evaluate", lambda *_: pytest.fail("the split is scored"))
+    with pytest.raises(FileNotFoundError, match=REMEDY):
+        evaluate_task(run, split="test", best=True)
+    with pytest.raises(FileNotFoundError, match=REMEDY):
+        evaluate_task(run, split="val")
+
+
+def test_validation_shapes_are_missed_before_a_folder_is_taken(
+    without_val: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = {
+        "run": str(tmp_path / "run"), "device": "cpu", "data": without_val,
+        "task": {"name": "linear_svm", "costs": [0.1, 1.0]}, "student": {"name": "tiny_points"},
+        "train": {"steps": 1, "batch_size": 2},
+    }  # fmt: skip
+    with pytest.raises(FileNotFoundError, match=REMEDY):
+        train(make_config(tree))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(FileNotFoundError, match=REMEDY):
+        dry_run(make_config(tree))
+    tree["task"]["costs"] = [1.0]
+    assert train(make_config(tree)).step == 1
 
 
 def test_runs_in_folders_of_one_name_have_a_column_each(

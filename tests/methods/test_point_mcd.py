@@ -17,6 +17,7 @@ from pcpt.data.partly_labelled import PartlyLabelled
 from pcpt.data.shape_batch import ShapeBatch, collate_shapes
 from pcpt.data.shape_dataset import Shapes
 from pcpt.data.shape_views import ShapeViews, ViewConfig, ViewedDataConfig, whole_shape
+from pcpt.data.sources.procedural_shapes import ProceduralShapeSet
 from pcpt.engine.evaluation import comparison, evaluate_run
 from pcpt.engine.export import export_student, load_student
 from pcpt.engine.run import build, dry_run, train
@@ -26,6 +27,7 @@ from pcpt.methods.point_mcd import PointMCD
 from pcpt.methods.point_mcd_heads import PartHead
 from pcpt.metrics.codewords import codeword_figures, first_recall
 from pcpt.ops import hidden_point_removal
+from tests.data.shape_writers import write_npz_singles
 
 VIEWS = {"num_views": 4, "elevations": [25.0], "image_size": [24, 24], "radius_pixels": 1}
 SOURCE = {"name": "procedural_shapes", "per_class": 3, "classes": ["mug", "table", "knife"]}
@@ -456,6 +458,24 @@ def test_nothing_to_learn_and_wrong_parts() -> None:
         PointMCD.Config(labels="boxes")
 
 
+def test_splits_of_other_classes_are_refused_where_labels_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turned = data(splits={"test": {"split": "test", "classes": ["table", "mug", "knife"]}})
+    for labels in ("classification", "part_segmentation"):
+        with pytest.raises(ValueError, match=r"class 0 of split 'test' is 'table', but .* 'mug'"):
+            method(labels=labels).evaluation_set(turned, "test")
+    pretrained = method(Corners(), labels="none")
+    assert len(pretrained.evaluation_set(turned, "test")) == 9
+    monkeypatch.setattr(ProceduralShapeSet, "classes", (), raising=False)
+    monkeypatch.setattr(ProceduralShapeSet, "__init__", _without_classes)
+    assert pretrained.evaluation_set(data(), "test").classes == ()
+
+
+def _without_classes(self: ProceduralShapeSet, config: Any) -> None:
+    self._config, self.names, self.classes = config, ["mug_0"], ()
+
+
 def test_first_recall() -> None:
     candidates = torch.eye(3)
     own = torch.eye(3).bool()
@@ -568,3 +588,14 @@ def test_unsupervised_run(tmp_path: Path) -> None:
     assert "accuracy" not in figures and "views/recall@1" in figures
     parts = build(make_config(tree))
     assert not any(name.startswith("head") for name in parts.method.state_dict())
+
+
+def test_shapes_of_other_numbers_of_points_are_shown(tmp_path: Path) -> None:
+    root = write_npz_singles(tmp_path / "cap")
+    source = {"name": "shape_npz", "root": str(root), "files": "cap_*.npz", "classes": ["cap"]}
+    tree = run_tree(tmp_path / "run", train={"steps": 1, "batch_size": 1})
+    tree["data"] |= {"source": source, "num_points": 0, "val_fraction": 0.0}
+    train(make_config(tree))
+    report = visualize_run(tmp_path / "run", split="train")
+    assert "cap_00, cap_01, cap_02" in report.read_text()
+    assert (report.parent / "views.png").is_file()

@@ -150,6 +150,15 @@ def test_refuses(name: str) -> None:
         network(name, width=0.0)
 
 
+def test_points_too_far_for_distances() -> None:
+    model, points = settled("pointnet2"), ball(2, 40)
+    assert bool(model(1e18 * points).point.isfinite().all())
+    for scale in (1e20, 1e30, 1e38):
+        with pytest.raises(ValueError, match=r"points reach .*, too far .*data\.normalise"):
+            model(scale * points)
+        assert bool(model.embed(scale * points).isfinite().all())  # that of the centres
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_normals(name: str) -> None:
     model, points, normals = settled(name, normals=True), ball(2, 40), ball(2, 40, seed=9)
@@ -158,6 +167,25 @@ def test_normals(name: str) -> None:
     with pytest.raises(ValueError, match="needs normals"):
         model(points, normals[:1])
     assert not torch.allclose(model(points, normals).pooled, model(points, -normals).pooled)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_normals_of_any_kind(name: str) -> None:
+    model, points, normals = settled(name, normals=True), ball(2, 40), ball(2, 40, seed=9)
+    embedding, features = model.embed(points, normals), model.features_at(points[0], normals[0])
+    swapped = normals.double().numpy().astype(">f8")
+    for other in (normals.double(), normals.numpy(), swapped):
+        assert torch.equal(model.embed(points, other), embedding)
+        assert torch.equal(model.features_at(points[0], other[0]), features)
+    assert torch.equal(model(points, normals.double()).pooled, model(points, normals).pooled)
+    normals[1, 3, 2] = torch.nan
+    for use in (model, model.embed):
+        with pytest.raises(ValueError, match=r"normals\[1, 3\] is .*not finite"):
+            use(points, normals)
+    with pytest.raises(ValueError, match=r"normals\[0, 3\] is .*not finite"):
+        model.features_at(points[1], normals[1])
+    with pytest.raises(ValueError, match="needs normals"):
+        model.features_at(points[0], normals[0, :5])
 
 
 def test_options_are_checked() -> None:

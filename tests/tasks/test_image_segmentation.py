@@ -16,6 +16,7 @@ from pcpt.engine.export import export_student
 from pcpt.engine.run import build, dry_run, train
 from pcpt.engine.task_evaluation import evaluate_task
 from pcpt.students.image_pyramid import ImagePyramid
+from pcpt.tasks.image_segmentation import ImageSegmentation
 from pcpt.teachers.segmenter import Segmenter
 from tests.data.labelled_images import HEIGHT, WIDTH, write_labelled_scan, write_png
 
@@ -81,6 +82,11 @@ def test_scores_without_the_weights_that_it_began_with(
     assert train(make_config(config), "auto").step == 61
     with pytest.raises(FileNotFoundError):
         train(make_config(tree(trained) | {"run": str(tmp_path / "other")}))
+
+
+def test_a_dropout_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match=r"task\.dropout is 1\.5, expected a share"):
+        ImageSegmentation.Config(dropout=1.5)
 
 
 def test_a_size_is_two_numbers(tmp_path: Path) -> None:
@@ -216,3 +222,13 @@ def test_what_does_not_fit(trained: Path, tmp_path: Path) -> None:
         write_png(folder / "label-filt" / f"{index}.png", torch.ones(4, 4).numpy().astype("uint16"))
     with pytest.raises(ValueError, match=r"none of the 2 images of split 'train'.*is 4x4"):
         train(make_config(tree(tmp_path)))
+
+
+def test_splits_of_other_classes_are_refused(trained: Path) -> None:
+    config = make_config(tree(trained, data={"splits": {"train": {}, "val": {}}}))
+    task = build(config).method
+    other = tree(trained, data={"splits": {"train": {}, "val": {"label_set": "nyu40"}}})
+    with pytest.raises(ValueError, match=r"of split 'val' is .*, but that of split 'train' is"):
+        task.evaluation_set(make_config(other).data, "val")
+    taught = tree(trained, data={"splits": {"train": {"label_set": "nyu40"}, "val": {}}})
+    assert build(make_config(taught)).method.label_set.name == "nyu40"

@@ -1,7 +1,7 @@
 """The base of tasks on single shapes, through the trainer's own interface."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
+from pcpt import registry
 from pcpt.config import load_config
 from pcpt.data.shape_batch import ShapeBatch
 from pcpt.data.shape_dataset import ShapeDataConfig
@@ -20,6 +21,7 @@ from pcpt.methods.base import Output
 from pcpt.registry import register
 from pcpt.students.point_features import PointFeatures
 from pcpt.tasks.objects import ObjectTask
+from tests.tasks.tiny_shapes import placed_data, tiny_points
 
 
 @register("students", "toy_points")
@@ -117,3 +119,28 @@ def test_classes_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
             ToyPoints(ToyPoints.Config()),
             ShapeDataConfig(source=ProceduralShapes.Config()),
         )
+
+
+@pytest.mark.parametrize("name", ["classification", "part_segmentation", "linear_svm", "few_shot"])
+def test_splits_of_other_classes_are_refused(name: str) -> None:
+    data = placed_data(num_parts=6)
+    task = registry.get("tasks", name)(registry.get("tasks", name).Config(), tiny_points(), data)
+    for classes, message in (
+        (
+            ["ant", "cat", "bee"],
+            "class 1 of split '{}' is 'cat', but that of split 'train' is 'bee",
+        ),
+        (["ant", "bee"], "class 2 of split '{}' is none, but that of split 'train' is 'cat'; give"),
+        ([], "class 0 of split '{}' is none, but"),
+    ):
+        for split in ("val", "test"):
+            other = replace(data, splits={split: {"split": split, "classes": classes}})
+            for opened in (task.evaluation_set, lambda *of: task.make_dataset(*of, seed=0)):
+                with pytest.raises(ValueError, match=message.format(split)):
+                    opened(other, split)
+    parts = replace(data, splits={"test": {"split": "test", "num_parts": 5}})
+    if name == "part_segmentation":
+        with pytest.raises(ValueError, match=r"part 5 of split 'test' is none, but .* 'part5'"):
+            task.evaluation_set(parts, "test")
+    else:
+        assert len(task.evaluation_set(parts, "test")) == 12  # whose parts nobody asks for

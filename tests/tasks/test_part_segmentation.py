@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from pcpt.data.shape_dataset import ShapeDataConfig
+from pcpt.data.sources.shape_npz import ShapeNpz
 from pcpt.metrics.parts import part_iou
 from pcpt.tasks.part_segmentation import PartSegmentation
 from tests.tasks.tiny_shapes import (
@@ -105,6 +109,22 @@ def test_shapes_without_parts() -> None:
         task.evaluate(bare)
 
 
+@pytest.mark.parametrize("files", ["", "cap_*.npz"])
+def test_files_without_any_part_are_refused_before_training(tmp_path: Path, files: str) -> None:
+    cloud, root = np.random.default_rng(0).random((3, 8, 3), "f4"), tmp_path
+    (root / "classes.txt").write_text("hat\ncap\n")
+    for part in (None, np.full((3, 8), -1)):
+        given = {} if part is None else {"part": part}
+        np.savez(root / "train.npz", points=cloud, label=[0, 1, 1], **given)
+        for row in range(3):
+            each = {name: value[row] for name, value in given.items()}
+            np.savez(root / f"cap_{row}.npz", points=cloud[row], **each)
+        source = ShapeNpz.Config(root=str(root), files=files, num_parts=[2, 2])
+        file = "cap_0" if files else "train"
+        with pytest.raises(ValueError, match=rf"'part' of .*{file}\.npz holds none; give it parts"):
+            _task(ShapeDataConfig(source=source, val_fraction=0.0, num_points=0))
+
+
 @pytest.mark.parametrize(
     ("keys", "label", "message"),
     [
@@ -122,6 +142,12 @@ def test_what_does_not_fit(keys: dict[str, int], label: int, message: str) -> No
     for use in (task, task.predict):
         with pytest.raises(ValueError, match=message):
             use(batch)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 1.5, math.nan])
+def test_a_smoothing_that_cannot_be(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=r"task\.label_smoothing is .*, expected a share"):
+        PartSegmentation.Config(label_smoothing=smoothing)
 
 
 def test_a_frozen_network_stays_as_it_is() -> None:

@@ -14,7 +14,7 @@ from pcpt.data.scene_batch import collate_scenes
 from pcpt.data.scene_dataset import to_sample
 from pcpt.engine.run import build, train
 from pcpt.engine.task_evaluation import evaluate_task, pooled
-from pcpt.tasks.segmentation import voxel_labels
+from pcpt.tasks.segmentation import Segmentation, voxel_labels
 from tests.data import labelled_scenes
 from tests.data.labelled_scenes import blocks
 
@@ -105,6 +105,13 @@ def test_a_task_and_a_method_are_one_too_many(tmp_path: Path) -> None:
             make_config(tree(tmp_path) | {section: {"name": "ppkt"}})
 
 
+@pytest.mark.parametrize("key", ["label_smoothing", "dropout"])
+def test_shares_that_cannot_be(key: str) -> None:
+    for value in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=rf"task\.{key} is {value}, expected a share"):
+            Segmentation.Config(**{key: value})  # type: ignore[arg-type]
+
+
 def test_frames_are_no_scenes(tmp_path: Path) -> None:
     values = tree(tmp_path)
     values["data"]["source"] = {"name": "folder", "roots": [str(tmp_path)]}
@@ -138,3 +145,14 @@ def test_voxel_labels_are_the_majority() -> None:
             votes = Counter(x for w, x in zip(voxel.tolist(), label.tolist()) if w == v and x >= 0)
             best = max(votes, key=lambda x: (votes[x], -x)) if votes else -1
             assert found[v] == best
+
+
+def test_splits_of_other_classes_are_refused(tmp_path: Path) -> None:
+    made = config(tmp_path)
+    task: Any = build(made).method
+    assert len(task.evaluation_set(made.data, "val")) == 2
+    task.label_set = replace(task.label_set, names=("floor", "blue", "red"))
+    message = "class 1 of split 'val' is 'red', but that of split 'train' is 'blue'"
+    for opened in (task.evaluation_set, lambda *of: task.make_dataset(*of, seed=0)):
+        with pytest.raises(ValueError, match=message):
+            opened(made.data, "val")

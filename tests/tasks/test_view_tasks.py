@@ -325,3 +325,15 @@ def test_nothing_visible_and_degenerate_shapes() -> None:
         assert views.pictures(points, None).shape == (4, 3, 32, 32)
     depth = ShapeViews(ViewConfig(**{**VIEWS, "visibility": "depth"}))
     assert bool(depth.visible(torch.zeros(1, 3)).all())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_splits_of_other_classes_are_refused_where_labels_count(name: str) -> None:
+    owner, network = registry.get("tasks", name), ViewNetwork(ViewNetwork.Config())
+    task = owner(owner.Config(weights="random"), network, data())
+    turned = data(splits={"test": {"split": "test", "classes": ["table", "mug"]}})
+    if name == "view_autoencoding":
+        assert len(task.evaluation_set(turned, "test")) == 6
+        return
+    with pytest.raises(ValueError, match=r"class 0 of split 'test' is 'table', but .* 'mug'"):
+        task.evaluation_set(turned, "test")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -63,6 +63,12 @@ class ShapeNpz:
                 f"num_parts names {len(config.num_parts)} numbers, expected one for each of the "
                 f"{len(config.classes)} classes"
             )
+        pattern = PurePath(config.files)
+        if config.files and (pattern.is_absolute() or not pattern.parts or ".." in pattern.parts):
+            raise ValueError(
+                f"data.source.files is {config.files!r}, expected a pattern of files below root, "
+                "such as */*.npz; give their folder as data.source.root"
+            )
         if len(config.up) != 3 or not any(config.up):
             raise ValueError(f"up is {list(config.up)}, expected a direction of 3 numbers")
         self.config = config
@@ -93,11 +99,14 @@ class ShapeNpz:
             up=_direction(config.up),
             part_names=_part_names(classes, parts_of_class),
             parts_of_class=parts_of_class,
+            parts_within_class=True,
         )
 
 
 class SingleShapeSet(ShapeSet):
     """What ``ShapeNpz`` opens of files of single shapes."""
+
+    parts_within_class = True
 
     def __init__(
         self,
@@ -117,6 +126,9 @@ class SingleShapeSet(ShapeSet):
         self.up = _direction(config.up)
         first = read_npz(files[0], SINGLE)
         self.has_normals = "normals" in first
+
+    def where_parts(self, name: str) -> str:
+        return f"'part' of {self._files.get(name)}"
 
     def load(self, name: str) -> Shape:
         if name not in self._files:
