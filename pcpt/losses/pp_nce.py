@@ -42,7 +42,9 @@ def pp_nce(
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     if points.shape[0] == 0:
-        return (points.sum() + pixels.sum()) * 0
+        # gathered candidates too: their backward is a call that every rank has to make
+        used = [points, pixels] if candidates is None else [points, pixels, candidates]
+        return sum((tensor.sum() for tensor in used), points.new_zeros(())) * 0
     if candidates is None:
         candidates = pixels
     if target is None:

@@ -179,7 +179,10 @@ class PPKT(Method):
         if self.config.ignore_radius <= 0:
             return None
         point = batch.point_index[pairs]
-        near = torch.cdist(batch.world[point], batch.world[point]) < self.config.ignore_radius
+        world = batch.world[point]
+        # by differences: from products, distances far from the origin are off by centimetres
+        distance = torch.cdist(world, world, compute_mode="donot_use_mm_for_euclid_dist")
+        near = distance < self.config.ignore_radius
         cloud = batch.batch_index[point]
         return near & (cloud[:, None] == cloud[None, :])
 

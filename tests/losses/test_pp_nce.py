@@ -72,6 +72,14 @@ def test_no_pairs_give_zero_and_a_gradient():
     assert loss.item() == 0 and points.grad is not None
 
 
+def test_no_pairs_still_ask_for_the_candidates_gradient():
+    """Of candidates gathered over processes: the others wait for it."""
+    points, candidates = torch.zeros(0, 4, requires_grad=True), unit(5, 4, 1).requires_grad_()
+    loss = pp_nce(points, torch.zeros(0, 4), candidates=candidates, target=torch.zeros(0).long())
+    loss.backward()
+    assert loss.item() == 0 and candidates.grad is not None and not candidates.grad.any()
+
+
 def test_a_perfect_match_beats_a_permuted_one():
     features = unit(16, 32, 10)
     assert pp_nce(features, features) < pp_nce(features, features.roll(1, 0))

@@ -174,6 +174,19 @@ def test_near_pixels_of_the_same_cloud_are_no_negatives():
     assert everything(batch).loss.item() > 0.1, "other clouds stay negatives, however near"
 
 
+def test_near_pixels_are_told_far_from_the_origin():
+    method, batch = make_method(ignore_radius=0.2), make_batch(1)
+    pairs = torch.arange(0, len(batch.point_index), 7)
+    near = method._ignored(batch, pairs)
+    batch.world = batch.world + torch.tensor([900.0, -700.0, 0.0])
+    world = batch.world[batch.point_index[pairs]].double()
+    distance = (world[:, None] - world[None]).norm(dim=2)
+    unsure = (distance - 0.2).abs() < 1e-6
+    found = method._ignored(batch, pairs)
+    assert torch.equal(found | unsure, (distance < 0.2) | unsure)
+    assert near.any() and not near.all()
+
+
 def test_the_symmetric_loss_is_the_mean_of_both_directions():
     method, batch = make_method(symmetric=True), make_batch()
     torch.manual_seed(3)

@@ -34,24 +34,29 @@ def make_method(symmetric: bool) -> PPKT:
     return PPKT(config, student, CellMeans()).double()
 
 
-def make_batch(numbers: list[int]):
+def make_batch(numbers: list[int], without_pairs: bool = False):
+    """Frames; ``without_pairs``: frame 0 has none."""
     config = DataConfig(
         source=MemorySource.Config(lengths=[8]), image_size=[HEIGHT, WIDTH], max_points=400
     )
     data = PosedFrames(config, "train", 0)
     batch = collate([data[n] for n in numbers])
     batch.points, batch.colors = batch.points.double(), batch.colors.double()
+    if without_pairs and 0 in numbers:
+        kept = batch.batch_index[batch.point_index] != numbers.index(0)
+        for name in ("point_index", "view_index", "pixel"):
+            setattr(batch, name, getattr(batch, name)[kept])
     return batch
 
 
-def run_rank(rank: int, folder: str, symmetric: bool) -> None:
+def run_rank(rank: int, folder: str, symmetric: bool, without_pairs: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
     method = make_method(symmetric)
     wrapped = DistributedDataParallel(method)
-    output = wrapped(make_batch(SHARES[rank]))
+    output = wrapped(make_batch(SHARES[rank], without_pairs))
     output.loss.backward()
     gradients = {name: p.grad for name, p in method.named_parameters()}
     state = {"loss": output.loss.detach(), "gradients": gradients, "state": method.state_dict()}
@@ -60,12 +65,13 @@ def run_rank(rank: int, folder: str, symmetric: bool) -> None:
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_two_ranks_equal_the_joined_batch(tmp_path: Path, symmetric: bool):
-    multiprocessing.spawn(run_rank, (str(tmp_path), symmetric), nprocs=2)
+@pytest.mark.parametrize("without_pairs", [False, True])
+def test_two_ranks_equal_the_joined_batch(tmp_path: Path, symmetric: bool, without_pairs: bool):
+    multiprocessing.spawn(run_rank, (str(tmp_path), symmetric, without_pairs), nprocs=2)
     ranks = [torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in range(2)]
 
     joined = make_method(symmetric)
-    output = joined(make_batch([n for share in SHARES for n in share]))
+    output = joined(make_batch([n for share in SHARES for n in share], without_pairs))
     output.loss.backward()
 
     mean = (ranks[0]["loss"] + ranks[1]["loss"]) / 2
