@@ -63,6 +63,12 @@ class KnnProbe(FrozenProbe):
         self.register_buffer("bank_labels", torch.full((rows,), -1))  # -1: a row without use
         self.unused = nn.Parameter(torch.zeros(()))
 
+    def prepare(self, batches: Iterable[FeatureBatch]) -> None:
+        """Empties the bank: first weights may have brought that of other scenes along."""
+        super().prepare(batches)
+        self.bank.zero_()
+        self.bank_labels.fill_(-1)
+
     @torch.no_grad()
     def fill(self, scenes: Iterable[FeatureBatch]) -> None:
         """Makes the bank of the features of all training scenes.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pcpt.config import make_config
+from pcpt.engine.checkpoint import load_checkpoint
 from pcpt.engine.run import build, train
 from pcpt.engine.task_evaluation import evaluate_task
 from pcpt.tasks.linear_svm import LinearSvm
@@ -69,3 +70,23 @@ def test_a_probe_of_scenes_takes_no_standardisation_over(tmp_path: Path) -> None
     probe.feature_scale.fill_(2)
     probe.set_statistics(torch.rand(5, probe.num_channels))
     assert not probe.feature_mean.any() and bool((probe.feature_scale == 1).all())
+
+
+def test_a_bank_of_other_scenes_is_not_taken_over(tmp_path: Path) -> None:
+    def bank(name: str, seed: int, init: str = "") -> dict[str, torch.Tensor]:
+        config = colored_run(
+            tmp_path / name,
+            {"name": "knn_probe"},
+            data={"limit": {"scenes": 1, "seed": seed}},
+            train={"steps": 1, "batch_size": 1},
+        )
+        config.init = init
+        train(config)
+        record = evaluate_task(tmp_path / name)
+        assert record["labelled"]["scenes"] == 1
+        return load_checkpoint(tmp_path / name / "checkpoints" / "step_00000001.pt")["method"]
+
+    first = bank("first", 0)
+    plain, started = bank("plain", 1), bank("started", 1, str(tmp_path / "first"))
+    for key in ("bank", "bank_labels"):
+        assert torch.equal(plain[key], started[key]) and not torch.equal(plain[key], first[key])
