@@ -83,7 +83,9 @@ def test_a_class_may_have_no_parts(tmp_path: Path) -> None:
     assert shapes.parts_of_class == ((0, 1), ())
     parts = shapes.load("chair_0001").parts
     assert parts is not None and set(parts.tolist()) == {-1}
-    with pytest.raises(ValueError, match=r"row 2: 8 of 16 points have part 0, but class chair has no parts"):
+    with pytest.raises(
+        ValueError, match=r"row 2: 8 of 16 points have part 0, but class chair has no parts"
+    ):
         shapes.load("chair_0002")
     np.savez(root / "one.npz", points=clouds(1, 16)[0], label=np.uint8(1), part=part[1])
     single = opened("shape_npz", root, files="one.npz", num_parts=[2, 0]).load("one")
