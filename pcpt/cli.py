@@ -295,7 +295,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status: 0, 2 for a mistake in what was asked."""
+    """Runs one command and returns its exit status: 0, 2 for a mistake in what was asked or a file
+    that cannot be read or written."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="pcpt",
@@ -309,7 +310,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StandardError()])
     try:
         return COMMANDS[options.command](arguments[1:])
-    except (ValueError, FileNotFoundError, torch.OutOfMemoryError) as error:
+    except BrokenPipeError:  # of ``pcpt ... | head``: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell names the signal
+    except (ValueError, OSError, torch.OutOfMemoryError) as error:
         if os.environ.get("PCPT_TRACEBACK") == "1":
             raise
         print(f"error: {error}\n(PCPT_TRACEBACK=1 shows where)", file=sys.stderr)

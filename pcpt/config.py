@@ -90,6 +90,7 @@ def load_config(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> R
         ValueError: broken YAML, an unknown key or name, a missing or mistyped value; the message
             names it.
     """
+    overrides = list(map(_protected, overrides))
     return _make_config(_merge([*map(_read, paths), _parse(overrides)]), _written(overrides))
 
 
@@ -162,6 +163,22 @@ def _read(path: str | Path) -> DictConfig:
     if not isinstance(loaded, DictConfig):
         raise ValueError(f"config file {path} must hold keys and values, not a list")
     return loaded
+
+
+def _protected(override: str) -> str:
+    """An override whose text YAML would cut short, at " #" say, or refuse: in quotes."""
+    key, equals, text = override.partition("=")
+    text = text.strip()
+    if not equals or text[:1] in ("[", "{", "'", '"', ""):
+        return override
+    try:
+        whole = yaml.load(text, yaml.BaseLoader)
+    except yaml.YAMLError:
+        whole = ""
+    if not isinstance(whole, str) or whole == text:
+        return override
+    quoted = text.replace("'", "''")
+    return f"{key}='{quoted}'"
 
 
 def _parse(overrides: Sequence[str]) -> DictConfig:

@@ -179,6 +179,14 @@ def test_texts_are_taken_as_they_are_written(base: Path, tmp_path: Path, text: s
     assert config.load_config([saved]) == run
 
 
+@pytest.mark.parametrize("text", ["runs/ka #1", "@x", "%d", "it's #1", "`x", "!x y", "&a", "*a"])
+def test_signs_of_yaml_in_a_text_are_signs(base: Path, text: str) -> None:
+    run = config.load_config([base], [f"run={text}", f"init={text}", f"teacher.weights={text}"])
+    assert (run.run, run.init, run.teacher.weights) == (text, text, text)
+    with pytest.raises(ValueError, match=r"optim\.lr"):
+        config.load_config([base], ["optim.lr=1e-3 # low"])
+
+
 def test_nothing_is_an_empty_text(base: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.yaml"
     first.write_text("init: runs/a\n")

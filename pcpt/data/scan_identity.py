@@ -22,12 +22,15 @@ def scan_identity(name: str, folder: Path | None = None) -> str:
 
     Args:
         name: of the scan.
-        folder: with its files; None where they are in no folder of their own.
+        folder: with its files; None where they are in no folder of their own. With a fingerprint
+            its name counts: ``name`` may have been made longer to differ from another root's.
     """
-    path = folder / f"{name}.txt" if folder is not None else None
-    if path is None or not path.is_file() or path.stat().st_size > _MAX_BYTES:
-        return name
-    return f"{name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:_FINGERPRINT_DIGITS]}"
+    for own in (name, folder.name) if folder is not None else ():
+        path = folder / f"{own}.txt"
+        if path.is_file() and path.stat().st_size <= _MAX_BYTES:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            return f"{own}@{digest[:_FINGERPRINT_DIGITS]}"
+    return name
 
 
 def identities_hash(identities: Iterable[str]) -> str:

@@ -122,7 +122,7 @@ def newest_whole(folder: Path) -> Path | None:
         try:
             load_checkpoint(path)
             return path
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             _log.warning("%s; trying the one before", error)
     return None
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -162,6 +162,7 @@ def initialise(
     if not any(name.startswith(STUDENT) for name in own):
         state = {name.removeprefix(STUDENT): tensor for name, tensor in state.items()}
     rows = [_compare(name, tensor, state.get(name)) for name, tensor in own.items()]
+    rows = _whole_layers(rows)
     rows += [
         Row(name, UNUSED, "the module has no such tensor")
         for name in [*state, *found.unused]
@@ -202,6 +203,20 @@ def _compare(name: str, own: Tensor, other: Tensor | None) -> Row:
     if own.is_floating_point() != other.is_floating_point():
         return Row(name, RESHAPED, f"{own.dtype} here, {other.dtype} in the source: re-initialised")
     return Row(name, LOADED)
+
+
+def _whole_layers(rows: Sequence[Row]) -> list[Row]:
+    """The rows, but outside the student no layer is taken in part: the bias of a head of other
+    shape would bring along how often the classes of other labels occur."""
+    reshaped = {row.name.rpartition(".")[0]: row.name for row in rows if row.status == RESHAPED}
+    kept = []
+    for row in rows:
+        layer = row.name.rpartition(".")[0]
+        other = reshaped.get(layer)
+        if row.status == LOADED and layer and other and not row.name.startswith(STUDENT):
+            row = Row(row.name, RESHAPED, f"of one layer with {other}: re-initialised")
+        kept.append(row)
+    return kept
 
 
 def _nothing_fits(found: Source, module: nn.Module, rows: list[Row]) -> str:

@@ -60,21 +60,21 @@ class MetricsFile:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """What ``MetricsFile`` wrote, one mapping a step; none where there is no such file."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    """What ``MetricsFile`` wrote, one mapping a step, up to a line in which the process died; none
+    where there is no such file."""
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+            record["step"] + 0
+        except (json.JSONDecodeError, KeyError, TypeError):
+            break
+        records.append(record)
+    return records
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    lines = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            if json.loads(line)["step"] <= step:
-                lines.append(line)
-        except (json.JSONDecodeError, KeyError, TypeError):
-            break  # the process died within this line
-    return lines
+    return [json.dumps(record) for record in read_records(path) if record["step"] <= step]
 
 
 class Display(Protocol):

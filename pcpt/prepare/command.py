@@ -1,6 +1,7 @@
 """The command ``pcpt prepare``."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,14 +82,32 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=_size, metavar="HxW", help="reduce images to this")
     add("--max-depth", type=float, default=0.0, metavar="M", help="leave out what is farther")
     add("--jpeg", type=int, default=0, metavar="QUALITY", help="JPEG colour instead of PNG")
-    add("--jobs", type=int, default=1, metavar="N", help="processes; -1 is one a core")
+    add("--jobs", type=_jobs, default=1, metavar="N", help="processes; -1 is one a core")
     add("--backend", choices=("joblib", "dask"), default="joblib")
     add("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster")
-    add("--shards", type=float, metavar="MB", help="pack the scans into tar files of this size")
+    add(
+        "--shards", type=_megabytes, metavar="MB", help="pack the scans into tar files of this size"
+    )
     add("--no-doctor", action="store_true", help="do not examine scans")
     add("--leave-out-ill", action="store_true", help="do not write scans that are ill")
     add("--verify", action="store_true", help="hash everything again, and name what is damaged")
     return parser
+
+
+def _jobs(word: str) -> int:
+    if not word.removeprefix("-").isdecimal() or int(word) == 0:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of processes, such as 4 or -1")
+    return int(word)
+
+
+def _megabytes(word: str) -> float:
+    try:
+        megabytes = float(word)
+    except ValueError:
+        megabytes = math.nan
+    if not 0 < megabytes < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of megabytes above 0")
+    return megabytes
 
 
 def _size(word: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pcpt.prepare.record import read_record, sha256_of
 from pcpt.prepare.run import prepared_scans
 
 SHARDS, SHARD_INDEX = "shards", "index.json"
+_PART = re.compile(r"\.[0-9]{6,}\.tar\.[0-9]+\.part")  # of a shard that is being written
 VERSION = 1
 
 
@@ -99,7 +101,10 @@ def write_shards(out: Path, megabytes: float) -> Path:
             "frames": len(group),
         }
     for stale in folder.iterdir():
-        if SHARD_NAME.fullmatch(stale.name) and stale.name not in written:
+        # parts too, of a run that was killed
+        if _PART.fullmatch(stale.name) or (
+            SHARD_NAME.fullmatch(stale.name) and stale.name not in written
+        ):
             stale.unlink()
     write_json(folder / SHARD_INDEX, {"version": VERSION, "shards": written})
     return folder

@@ -18,6 +18,7 @@ def test_identity_is_name_and_fingerprint_of_the_meta_file(tmp_path: Path) -> No
     assert first != second
     (other / "scene0000_00.txt").write_text("fx_color = 1")
     assert scan_identity("scene0000_00", other) == first  # wherever it lies
+    assert scan_identity("seed1_scene0000_00", other) == first  # and however sources tell it apart
     assert scan_identity("scene0000_00", tmp_path) == "scene0000_00"
     assert scan_identity("office") == "office"
 

@@ -172,6 +172,19 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         ScanNetImages(Config(roots=[str(tmp_path)])).open()
 
 
+def test_a_list_cannot_name_one_of_two_scans(tmp_path: Path) -> None:
+    roots = [str(tmp_path / name) for name in "ab"]
+    for root in roots:
+        Path(root).mkdir()
+        write_labelled_scan(Path(root), "scene0000_00")
+    listed = tmp_path / "train.txt"
+    listed.write_text("scene0000_00\n")
+    assert len(ScanNetImages(Config(roots=roots))._scans()) == 2
+    with pytest.raises(ValueError, match=r"a/scene0000_00 and .*b/scene0000_00 are of one name"):
+        ScanNetImages(Config(roots=roots, scan_list=str(listed))).open()
+    ScanNetImages(Config(roots=roots[:1], scan_list=str(listed))).open()
+
+
 def test_samples_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     write_labelled_scan(tmp_path, "scene0000_00", frames=5)
     config = ImageDataConfig(

@@ -44,9 +44,29 @@ def test_mistakes_end_with_2_and_no_traceback(
     assert "Traceback" not in errors
     assert cli.main(["train", "absent.yaml"]) == 2
     assert "absent.yaml does not exist" in capsys.readouterr().err
+    assert cli.main(["train", str(config), f"run={config}/below"]) == 2
+    assert "toy.yaml" in (errors := capsys.readouterr().err) and "Traceback" not in errors
     monkeypatch.setenv("PCPT_TRACEBACK", "1")
     with pytest.raises(FileNotFoundError):
         cli.main(["train", "absent.yaml"])
+
+
+_ENDLESS = """
+import itertools, sys
+from pcpt import cli
+cli.COMMANDS["doctor"] = lambda words: [print(n) for n in itertools.count()]
+sys.exit(cli.main(["doctor"]))
+"""
+
+
+def test_a_reader_that_stops_ends_a_command_quietly() -> None:
+    command = [sys.executable, "-c", _ENDLESS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
 
 
 # As on Windows, which lacks these.

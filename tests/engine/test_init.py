@@ -82,6 +82,17 @@ def test_a_run_with_a_head_that_fits(tmp_path):
     assert "beyond the student: head" in report.table()
 
 
+def test_no_head_is_taken_in_part(tmp_path):
+    """Of another width its bias would fit, with the share of each class in other labels."""
+    source, module = Task(0), Task(1)
+    module.head = nn.Linear(2 * module.student.feature_channels, 7)
+    fresh = snapshot(module)
+    report = initialise(module, write_run(tmp_path / "run", source))
+    assert report.reshaped == ["head.weight", "head.bias"]
+    assert torch.equal(module.head.bias, fresh["head.bias"])
+    assert_equal(module.student.state_dict(), source.student.state_dict())
+
+
 def test_another_number_of_classes_starts_the_head_anew_and_says_so(tmp_path):
     source, task = Task(1, num_classes=20), Task(2, num_classes=13)
     before = snapshot(task)

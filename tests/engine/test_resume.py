@@ -10,7 +10,14 @@ import torch
 import yaml
 
 from pcpt.config import load_config, make_config
-from pcpt.engine.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint, step_of
+from pcpt.engine.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    load_checkpoint,
+    newest_whole,
+    step_of,
+)
+from pcpt.engine.loggers import read_records
 from pcpt.engine.run import build, load_run, train
 from pcpt.engine.trainer import Finished
 from tests.engine.toy_run import ToyTeacher, toy_config, toy_tree
@@ -138,6 +145,19 @@ def test_a_new_run_may_start_from_another_runs_checkpoint(tmp_path: Path) -> Non
     finished = train(toy_config(tmp_path / "b", train={"steps": 3}), str(tmp_path / "a"))
     assert finished.step == 3
     assert [line["step"] for line in figures(tmp_path / "b")] == [3]
+
+
+def test_what_a_dying_process_left_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    train(toy_config(run, train={"steps": 2, "checkpoint_every": 1}))
+    checkpoint_path(run, 3).mkdir()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert [line["step"] for line in read_records(run / "metrics.jsonl")] == [1, 2]
+    assert newest_whole(run) == checkpoint_path(run, 2)
+    assert "trying the one before" in caplog.text
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:

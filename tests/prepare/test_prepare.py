@@ -238,7 +238,9 @@ def test_a_full_disk_while_packing_keeps_whole_shards_alone(
     assert left == [f"{i:06d}.tar" for i in range(len(left))] and left
     assert len([name for name in added if name.startswith("b/")]) == 1
     monkeypatch.undo()
+    (out / "shards" / ".000007.tar.999.part").write_bytes(b"of a run that was killed")
     assert run("seven_scenes", recordings, out, "--shards", "0.005") == 0
+    assert not list((out / "shards").glob(".*"))
     assert verify(out) == []
 
 
@@ -502,6 +504,15 @@ def test_mistakes_are_told(recordings: Path, tmp_path: Path, capsys: Any) -> Non
         assert main(["prepare", *words]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("words", [("--shards", "0"), ("--shards", "nan"), ("--jobs", "0")])
+def test_numbers_that_are_none_are_told_at_once(
+    recordings: Path, tmp_path: Path, capsys: Any, words: tuple[str, str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("seven_scenes", recordings, tmp_path / "o", *words)
+    assert words[0] in capsys.readouterr().err and not (tmp_path / "o").exists()
 
 
 def test_two_runs_do_not_work_in_one_folder(recordings: Path, tmp_path: Path) -> None:

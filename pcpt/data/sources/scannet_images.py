@@ -93,8 +93,14 @@ class ScanNetImages(LabelledImageSource):
             folders.update(dict.fromkeys(p for p in (root, *sorted(root.iterdir())) if p.is_dir()))
         if config.scan_list:
             wanted = read_scan_list(Path(config.scan_list).expanduser())
-            by_name = {path.name: path for path in folders}
-            absent = [n for n in wanted if n not in by_name or not self._labels(by_name[n])]
+            by_name: dict[str, Path] = {}
+            for path in (p for p in folders if p.name in set(wanted) and self._labels(p)):
+                if by_name.setdefault(path.name, path) != path:
+                    raise ValueError(
+                        f"scannet_images: {by_name[path.name]} and {path} are of one name, which "
+                        "scan_list cannot tell apart; give one of the two roots"
+                    )
+            absent = [n for n in wanted if n not in by_name]
             if absent:
                 raise FileNotFoundError(
                     f"scannet_images: {len(absent)} of {len(wanted)} scans in {config.scan_list} "
