@@ -104,16 +104,25 @@ class PosedFrames(Dataset[Batch]):
     """Samples by global number: number n is frame ``permutation[n % len]`` of epoch ``n // len``.
 
     A sample depends on the seed and its number alone, so any worker, rank or resumed run makes the
-    same one. Held-out samples are neither shuffled nor augmented. A broken frame is replaced by the
-    next one of its scan and named in the sample's ``skipped``.
+    same one. With ``training=False`` frames are neither shuffled nor augmented. A broken frame is
+    replaced by the next one of its scan and named in the sample's ``skipped``.
+
+    Args:
+        config: what they are made of.
+        split: "train", "held_out" or "all".
+        seed: of everything random.
+        training: shuffle and augment; by default the training split alone.
 
     Raises:
         ValueError: no frame in the split; ``__getitem__`` when every frame is broken.
     """
 
-    def __init__(self, config: DataConfig, split: str, seed: int) -> None:
+    def __init__(
+        self, config: DataConfig, split: str, seed: int, *, training: bool | None = None
+    ) -> None:
         self.config = config
         self.split = split
+        self.training = split == "train" if training is None else training
         self.seed = seed
         source = config.source
         opened = registry.get("datasets", source.name)(source).open()
@@ -133,7 +142,7 @@ class PosedFrames(Dataset[Batch]):
             )
         self._cache: dict[tuple[str, str], Frame] = {}
         self._order = EpochOrder(
-            len(self), seed, block=config.shuffle_block, shuffled=split == "train"
+            len(self), seed, block=config.shuffle_block, shuffled=self.training
         )
 
     def __len__(self) -> int:
@@ -209,7 +218,7 @@ class PosedFrames(Dataset[Batch]):
         scan, position, frame = self._load(self._order.place(number), skipped)
         frames = [frame, *self._neighbours(scan, position, skipped)]
         generator = generator_for(self.seed, number)
-        sample = make_sample(frames, scan.up, self.config, generator, self.split == "train")
+        sample = make_sample(frames, scan.up, self.config, generator, self.training)
         sample.names = [f"{scan.name}/{frame.name}"]
         sample.skipped = skipped
         sample.number = torch.tensor([number])

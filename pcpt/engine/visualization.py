@@ -100,7 +100,7 @@ def _visualize_pretraining(
             )
         return _report_plainly(Path(folder), config, parts, split)
     device = next(parts.method.parameters()).device
-    dataset: Any = parts.method.make_dataset(config.data, split, config.seed)
+    dataset: Any = parts.method.evaluation_frames(config.data, split, config.seed)
     number = len(dataset) // 2 if frame is None else frame
     if not 0 <= number < len(dataset):
         raise ValueError(f"frame {number} is not in split {split!r}, which has {len(dataset)}")

@@ -28,6 +28,8 @@ class Method(nn.Module):
     ``Data`` is the dataclass of the run's ``data`` section. ``needs_teacher``: whether a run must
     name a teacher; without one a method that needs none is given None. ``evaluation_split`` is what
     is scored unless another is asked for, ``in_percent`` whether figures are shares.
+    ``leaves_unused``: whether some parameters may get no gradient in a step, as layers of a student
+    do that a head does not read; distributed training must know.
 
     Parameters are what is trained. Frozen networks are handed to ``freeze``: they follow ``.to()``
     but are no submodules, so neither optimizer, DDP nor checkpoints ever see them.
@@ -37,6 +39,7 @@ class Method(nn.Module):
     needs_teacher: ClassVar[bool] = True
     evaluation_split: ClassVar[str] = "held_out"
     in_percent: ClassVar[bool] = True
+    leaves_unused: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,6 +64,11 @@ class Method(nn.Module):
     def make_dataset(self, config: Any, split: str, seed: int) -> Dataset[Any]:
         """Samples of ``split`` ("train" or "held_out"), indexed by global sample number."""
         return PosedFrames(config, split, seed)
+
+    def evaluation_frames(self, config: Any, split: str, seed: int) -> Dataset[Any]:
+        """Samples of ``split`` as they are, for figures and pictures: neither shuffled nor
+        augmented."""
+        return PosedFrames(config, split, seed, training=False)
 
     def collate(self, samples: list[Any]) -> Any:
         """Joins samples into the batch that ``forward`` takes."""

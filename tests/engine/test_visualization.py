@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from pcpt import cli
 from pcpt.config import load_config
+from pcpt.data.skips import SkipLog
 from pcpt.engine import visualization
-from pcpt.engine.evaluation import evaluate_run
+from pcpt.engine.evaluation import evaluate_run, held_out_batches
 from pcpt.engine.loggers import read_records
+from pcpt.engine.run import build
 from pcpt.viz import loss_curve
 from tests.conftest import REPOSITORY
 from tests.data.recordings import HEIGHT, WIDTH
@@ -62,6 +65,15 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def page_of(run: Path) -> str:
     return (run / "report" / "index.html").read_text()
+
+
+def test_training_frames_are_scored_in_order_and_as_they_are(run: Path) -> None:
+    config = load_config([run / "config.yaml"])
+    method = build(config).method
+    train, whole = (list(held_out_batches(config, method, SkipLog(), s)) for s in ("train", "all"))
+    assert [batch.names for batch in train] == [batch.names for batch in whole[:3]]
+    for one, same in zip(train, whole):
+        assert torch.equal(one.images, same.images) and torch.equal(one.colors, same.colors)
 
 
 def test_figures_stand_under_the_split_they_are_of(

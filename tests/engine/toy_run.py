@@ -122,6 +122,9 @@ class ToyMethod(Method):
     def make_dataset(self, config: DataConfig, split: str, seed: int) -> Any:
         return ToyDataset(seed, config.source.broken_every)
 
+    def evaluation_frames(self, config: DataConfig, split: str, seed: int) -> Any:
+        return self.make_dataset(config, split, seed)
+
     def collate(self, samples: list[ToyBatch]) -> Any:
         return ToyBatch(
             torch.cat([s.x for s in samples]),
