@@ -184,5 +184,4 @@ class Stepper:
 def _in_parallel(method: Method) -> DistributedDataParallel:
     """The method with gradients averaged over processes."""
     # looking for parameters without a gradient walks the whole graph in every step
-    unused = any(getattr(module, "leaves_unused", False) for module in method.modules())
-    return DistributedDataParallel(method, find_unused_parameters=unused)
+    return DistributedDataParallel(method, find_unused_parameters=method.leaves_unused)

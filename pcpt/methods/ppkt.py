@@ -51,6 +51,8 @@ class PPKT(Method):
         teacher: frozen image network with ``channels``, ``stride`` and ``offset``.
     """
 
+    leaves_unused = False
+
     @dataclass
     class Config:
         """Keys of the ``method`` section.

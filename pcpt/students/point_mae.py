@@ -4,7 +4,6 @@ before. The decoder that pretraining needs is the method's and not part of it.""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +33,7 @@ class PointMAE(PointNetwork):
 
     Attributes:
         embedding_channels: of ``Encoded.embedding``.
-        leaves_unused: the norm of a scale whose tokens nobody reads gets no gradient, which
-            distributed training must know.
     """
-
-    leaves_unused: ClassVar[bool] = True
 
     @dataclass
     class Config:

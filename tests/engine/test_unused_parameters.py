@@ -11,8 +11,16 @@ from pcpt.engine.checkpoint import checkpoint_path, load_checkpoint
 from pcpt.engine.run import build, train
 from tests.engine.test_distributed import run_on_two_ranks
 from tests.methods.test_i2p_mae import run_config
+from tests.tasks.test_detection_runs import tree
 
-UNREAD = "student.norms.0.weight"
+# What is trained, of which parameter nobody reads, and of which it is.
+CASES = {
+    "i2p_mae": ("student.norms.0.weight", "student.norms.2.weight"),
+    "plain": ("student.norms.0.weight", "student.norms.2.weight"),
+    "classification": ("student.norms.0.weight", "student.norms.2.weight"),
+    "segmentation": ("student.final.weight", "head.weight"),
+    "detection": ("student.decoder.3.up.conv.weight", "student.stem.conv.weight"),
+}
 PLAIN = {"masking": {"guided": False}, "targets": {"images": False}}
 
 
@@ -22,6 +30,14 @@ def config_of(what: str, run: Path) -> RunConfig:
         return run_config(run, **changes)
     if what == "plain":
         return run_config(run, method={"name": "i2p_mae", **PLAIN}, teacher=None, **changes)
+    if what in ("segmentation", "detection"):
+        scenes = tree(run, "detection", accumulate=2, checkpoint_every=3)
+        scenes["train"]["steps"] = 3
+        scenes["student"]["out_channels"] = 8
+        scenes["task"] |= {"pooled": False}
+        if what == "segmentation":
+            scenes["task"] = {"name": "segmentation"}
+        return make_config(scenes)
     config = run_config(run, **changes)
     return make_config(
         {
@@ -44,11 +60,13 @@ def _train(rank: int, what: str, run: Path) -> None:
     assert train(config_of(what, run)).step == 3
 
 
-@pytest.mark.parametrize("what", ["i2p_mae", "plain", "classification"])
-def test_two_ranks_train_a_network_with_a_norm_that_nobody_reads(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", CASES)
+def test_two_ranks_train_a_network_with_a_layer_that_nobody_reads(
+    tmp_path: Path, what: str
+) -> None:
     run_on_two_ranks(_train, what, tmp_path)
     trained = load_checkpoint(checkpoint_path(tmp_path, 3))["method"]
     first = build(config_of(what, tmp_path)).method.state_dict()
-    assert torch.equal(trained[UNREAD], first[UNREAD])  # no gradient, so not even decay
-    name = "student.norms.2.weight"
-    assert not torch.equal(trained[name], first[name])
+    unread, read = CASES[what]
+    assert torch.equal(trained[unread], first[unread])  # no gradient, so not even decay
+    assert not torch.equal(trained[read], first[read])
