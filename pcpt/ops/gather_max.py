@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pcpt.ops._clouds import check_count
 from pcpt.ops._library import COMPILED, has_kernel
-from pcpt.ops.segment_reduce import _reference_extreme
+from pcpt.ops.segment_reduce import _keep_holders, _reference_extreme, _to_holders
 
 
 def gather_max(values: Tensor, index: Tensor, starts: Tensor | None = None) -> Tensor:
@@ -109,16 +109,7 @@ if COMPILED:
         shape = (starts.shape[0] - 1, values.shape[1])
         return values.new_empty(shape), values.new_empty(shape, dtype=torch.int32)
 
-    def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        ctx.num_rows = inputs[0].shape[0]
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
     def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (row,) = ctx.saved_tensors
-        # What empty bags got goes to a row beyond the last.
-        target = torch.where(row < 0, ctx.num_rows, row).long()
-        grad_values = grad.new_zeros(ctx.num_rows + 1, grad.shape[1]).scatter_add(0, target, grad)
-        return grad_values[: ctx.num_rows], None, None
+        return _to_holders(ctx, grad, Tensor.scatter_add), None, None
 
-    torch.library.register_autograd("pcpt::gather_max", _backward, setup_context=_setup)
+    torch.library.register_autograd("pcpt::gather_max", _backward, setup_context=_keep_holders)

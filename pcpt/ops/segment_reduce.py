@@ -1,6 +1,7 @@
 """Rows reduced by the segment they belong to: points to voxels, voxels to clouds, in any order."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -129,6 +130,21 @@ def _reference_extreme(
     return torch.where(row < 0, out, values.gather(0, row.clamp(min=0))), row.int()
 
 
+def _keep_holders(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    """What ``_to_holders`` needs, of an operator on values that yields extremes and their rows."""
+    ctx.num_rows = inputs[0].shape[0]
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1])
+
+
+def _to_holders(ctx: Any, grad: Tensor, scatter: Callable[..., Tensor]) -> Tensor:
+    """The gradient of extremes at the values; ``scatter`` need not add where no row holds two."""
+    (row,) = ctx.saved_tensors
+    # What has no row goes to one beyond the last.
+    target = torch.where(row < 0, ctx.num_rows, row).long()
+    return scatter(grad.new_zeros(ctx.num_rows + 1, grad.shape[1]), 0, target, grad)[:-1]
+
+
 if COMPILED:
 
     @torch.library.register_fake("pcpt::segment_sum")
@@ -149,19 +165,10 @@ if COMPILED:
         # Embedding, because its own backward adds in a fixed order and indexing's does not.
         return embedding(ctx.saved_tensors[0], grad), None, None
 
-    def _setup_extreme(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        ctx.num_rows = inputs[0].shape[0]
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
     def _backward_extreme(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (row,) = ctx.saved_tensors
-        # What empty segments got goes to a row beyond the last. No other row is met twice.
-        target = torch.where(row < 0, ctx.num_rows, row).long()
-        grad_values = grad.new_zeros(ctx.num_rows + 1, grad.shape[1]).scatter(0, target, grad)
-        return grad_values[: ctx.num_rows], None, None, None
+        return _to_holders(ctx, grad, Tensor.scatter), None, None, None
 
     torch.library.register_autograd("pcpt::segment_sum", _backward_sum, setup_context=_setup_sum)
     torch.library.register_autograd(
-        "pcpt::segment_extreme", _backward_extreme, setup_context=_setup_extreme
+        "pcpt::segment_extreme", _backward_extreme, setup_context=_keep_holders
     )
