@@ -25,11 +25,11 @@ def scan_identity(name: str, folder: Path | None = None) -> str:
         folder: with its files; None where they are in no folder of their own. With a fingerprint
             its name counts: ``name`` may have been made longer to differ from another root's.
     """
-    for own in (name, folder.name) if folder is not None else ():
-        path = folder / f"{own}.txt"
+    paths = [folder / f"{own}.txt" for own in (name, folder.name)] if folder is not None else []
+    for path in paths:
         if path.is_file() and path.stat().st_size <= _MAX_BYTES:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            return f"{own}@{digest[:_FINGERPRINT_DIGITS]}"
+            return f"{path.stem}@{digest[:_FINGERPRINT_DIGITS]}"
     return name
 
 
