@@ -40,7 +40,7 @@ def held_out_batches(
     dataset: Any = (
         method.evaluation_set(config.data, split)
         if isinstance(method, ShapeMethod)
-        else method.make_dataset(config.data, split, config.seed)
+        else method.evaluation_frames(config.data, split, config.seed)
     )
     yield from whole_samples(dataset, method, next(method.parameters()).device, skips)
 
