@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pcpt.data.dataset import OTHER_KINDS
 from pcpt.data.frame import Scan
+from pcpt.data.tar_index import holds_shards
 from pcpt.doctor.open_scan import make_source, recognising
 from pcpt.prepare.names import name_below
 
@@ -117,7 +118,7 @@ def _find_all(
         if not below:
             empty[path] = error
     if found and source != "auto":
-        found.refused |= {at: error for at, error in empty.items() if _holds_something(at)}
+        found.refused |= {at: error for at, error in empty.items() if _may_be_a_scan(at)}
     return found, empty
 
 
@@ -152,8 +153,8 @@ def _open(source: str, path: Path, options: tuple[str, ...]) -> Found | str:
     return Found([(path, scan) for scan in opened])
 
 
-def _holds_something(path: Path) -> bool:
-    return path.is_dir() and any(path.iterdir())
+def _may_be_a_scan(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir()) and not holds_shards(path)
 
 
 def _inside(path: Path) -> Iterator[Path]:
