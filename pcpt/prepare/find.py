@@ -38,6 +38,16 @@ class Found:
         self.scans += other.scans
         self.refused |= other.refused
 
+    def outside(self, out: Path) -> "Found":
+        """What neither is ``out`` nor lies in it."""
+
+        def lies_outside(path: Path) -> bool:
+            return not path.resolve().is_relative_to(out.resolve())
+
+        scans = [(at, scan) for at, scan in self.scans if lies_outside(scan.folder or at)]
+        refused = {at: why for at, why in self.refused.items() if lies_outside(at)}
+        return Found(scans, refused, self.base)
+
     def named(self) -> Named:
         """The scans by name, several where names are alike, whatever upper and lower case mean to
         the file system."""

@@ -71,21 +71,25 @@ def prepare_scans(
 
     Raises:
         FileNotFoundError: nothing at the path.
-        ValueError: no scans there, ``out`` holds something else or was made with other settings, or
-            another run is at work in it.
+        ValueError: no scans there outside ``out``, ``out`` holds something else or was made with
+            other settings, or another run is at work in it.
         OSError: ``out`` cannot be written.
     """
     begin = time.monotonic()
-    found = find_scans(preparation.settings.source, preparation.path, preparation.settings.options)
+    out, settings = preparation.out, preparation.settings
+    found = find_scans(settings.source, preparation.path, settings.options).outside(out)
+    if not found:
+        raise ValueError(
+            f"all scans of {preparation.path} lie in {out}, which prepared ones are written to; "
+            "choose another folder for these"
+        )
     named = found.named()
-    out = preparation.out
     out.mkdir(parents=True, exist_ok=True)
-    found.refused.pop(out.resolve(), None)  # where it lies among the recordings
     with _alone(out):
-        _claim(out, preparation.settings)
+        _claim(out, settings)
         _remove_parts(out)
         jobs = [
-            Job(alike[0][1], name, out.resolve(), preparation.settings)
+            Job(alike[0][1], name, out.resolve(), settings)
             for name, alike in named.items()
             if len(alike) == 1
         ]

@@ -405,6 +405,27 @@ def test_a_recording_without_what_it_is_recognised_by_is_named(tmp_path: Path) -
                 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("source", ["folder", "auto"])
+def test_prepared_scans_among_the_recordings_are_not_prepared_again(
+    tmp_path: Path, source: str, capsys: Any
+) -> None:
+    recordings, out = tmp_path / "in", tmp_path / "in" / "out"
+    for name in ("a", "b"):
+        description = tiny_scans.folder_json() | {"name": name}
+        tiny_scans.write_folder(recordings / name, description)
+    (tmp_path / "far").mkdir()
+    out.symlink_to(tmp_path / "far")
+    for path in (recordings, recordings, recordings / "*"):
+        assert run(source, path, out, "--shards", "1") == 0
+        assert sorted(index_of(out)["scans"]) == ["a", "b"]
+    assert json.loads((out / "report.json").read_text())["scans_by_status"] == {"kept": 2}
+    capsys.readouterr()
+    for path in (out, out / "a"):
+        assert run(source, path, out) == 2
+        assert f"all scans of {path} lie in {out}" in capsys.readouterr().err
+    assert run(source, out / "a", tmp_path / "again") == 0
+
+
 def test_paths_are_absolute(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
