@@ -12,6 +12,7 @@ import cv2
 import torch
 
 from pcpt._process import keep_freed_memory
+from pcpt.data.json_object import read_json
 from pcpt.data.rooms.config import RoomsConfig
 from pcpt.data.rooms.labels import write_label_table
 from pcpt.data.rooms.scan import write_room
@@ -124,10 +125,7 @@ def _check_settings(path: Path, config: RoomsConfig) -> None:
     if not path.exists():
         path.write_text(json.dumps(settings, indent=1) + "\n")
         return
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); was it made by pcpt rooms?") from error
+    found = read_json(path)
     if found != settings:
         raise ValueError(
             f"{path} says that the rooms there were made with {found}, but {settings} is asked "
