@@ -2,7 +2,7 @@
 
 import glob
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -73,6 +73,17 @@ def expand_roots(
             )
         folders.update(dict.fromkeys(matches))
     return list(folders)
+
+
+def refuse_strangers(out: Path, marker: str, maker: str, own: Collection[str] = ()) -> None:
+    """Raises ValueError for a folder with anything in it that is not ``own``: without ``marker``,
+    which ``maker`` writes first, it is somebody else's."""
+    strangers = [path.name for path in out.iterdir() if path.name not in own]
+    if strangers:
+        raise ValueError(
+            f"{out} holds {min(strangers)!r} and no {marker}: it was not made by {maker}; choose "
+            "another folder"
+        )
 
 
 def scan_names(folders: Sequence[Path]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pcpt.config import changed_keys
+from pcpt.data.files import refuse_strangers
 from pcpt.data.json_object import JsonObject, read_json
 from pcpt.data.write_json import write_json
 from pcpt.prepare.backends import run_jobs, run_on_dask
@@ -160,12 +161,7 @@ def _claim(out: Path, settings: Settings) -> None:
                 "continue, or choose another folder, or delete it"
             )
         return
-    strangers = [path.name for path in out.iterdir() if path.name != LOCK]
-    if strangers:
-        raise ValueError(
-            f"{out} holds {min(strangers)!r} and no {SETTINGS}: it was not made by pcpt prepare; "
-            "choose another folder"
-        )
+    refuse_strangers(out, SETTINGS, "pcpt prepare", own=(LOCK,))
     write_json(path, settings.tree())
 
 
