@@ -84,7 +84,7 @@ def fused_cloud(scan: Scan, *, max_frames: int = 400) -> tuple[Tensor, Tensor, T
         up: (3,) against gravity; a guess where the scan does not know it.
 
     Raises:
-        ValueError: no frame can be used.
+        ValueError: no frame can be used, or the colour camera sees nothing of their depth.
     """
     sheet, _, points, colors = _read(scan, max_frames)
     return points, colors, scan.up if scan.up is not None else up_of(sheet)
@@ -99,11 +99,11 @@ def write_scan_pictures(scan: Scan, folder: Path | str, *, max_frames: int = 400
         max_frames: read for the path, evenly spread; images of fewer are kept.
 
     Raises:
-        ValueError: no frame can be used.
+        ValueError: no frame can be used, or the colour camera sees nothing of their depth.
     """
+    sheet, poses, points, colors = _read(scan, max_frames)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    sheet, poses, points, colors = _read(scan, max_frames)
     up = scan.up if scan.up is not None else up_of(sheet)
     write_ply(folder / "cloud.ply", points.numpy(), colors.numpy())
     return [
@@ -149,6 +149,11 @@ def _read(scan: Scan, max_frames: int) -> tuple[list[Frame], Tensor, Tensor, Ten
             colors.append((tints[::step] * 255).round().to(torch.uint8))
     if not poses:
         raise ValueError(f"scan {scan.name}: no frame can be used: {first_error}")
+    if not any(map(len, points)):
+        raise ValueError(
+            f"scan {scan.name}: the colour camera sees no pixel of depth of {len(points)} frames, "
+            "so no point has a colour; correct the colour camera or depth_to_color"
+        )
     cloud, tint = _thinned(torch.cat(points), torch.cat(colors))
     return sheet, torch.stack(poses), cloud, tint
 

@@ -2,7 +2,7 @@
 
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -30,13 +30,20 @@ class WrongIntrinsics(ValueError):
         self.intrinsics, self.size = intrinsics, size
 
 
-def expand_roots(source: str, roots: Sequence[str], *, suffix: str = "") -> list[Path]:
+def expand_roots(
+    source: str,
+    roots: Sequence[str],
+    *,
+    suffix: str = "",
+    passes_over: Callable[[Path], bool] = lambda _: False,
+) -> list[Path]:
     """The folders that the config key ``roots`` names: each a path or a glob, ``~`` allowed.
 
     Args:
         source: its name, for messages.
         roots: as in the config.
         suffix: of files that are taken too, such as ".sens"; empty takes folders alone.
+        passes_over: folders that a glob does not mean; named outright they are taken.
 
     Returns:
         Folders without repetition, in the order of ``roots``, matches of a glob sorted.
@@ -50,9 +57,13 @@ def expand_roots(source: str, roots: Sequence[str], *, suffix: str = "") -> list
     folders: dict[Path, None] = {}
     for root in roots:
         pattern = str(Path(root).expanduser())
-        found = [Path(pattern)] if Path(pattern).exists() else map(Path, sorted(glob.glob(pattern)))
+        named = Path(pattern).exists()
+        found = [Path(pattern)] if named else map(Path, sorted(glob.glob(pattern)))
         matches = [
-            path for path in found if path.is_dir() or (suffix and path.name.endswith(suffix))
+            path
+            for path in found
+            if (path.is_dir() and (named or not passes_over(path)))
+            or (suffix and path.name.endswith(suffix))
         ]
         if not matches:
             wanted = f"folder or {suffix} file" if suffix else "folder"
@@ -62,6 +73,17 @@ def expand_roots(source: str, roots: Sequence[str], *, suffix: str = "") -> list
             )
         folders.update(dict.fromkeys(matches))
     return list(folders)
+
+
+def refuse_strangers(out: Path, marker: str, maker: str, own: Collection[str] = ()) -> None:
+    """Raises ValueError for a folder with anything in it that is not ``own``: without ``marker``,
+    which ``maker`` writes first, it is somebody else's."""
+    strangers = [path.name for path in out.iterdir() if path.name not in own]
+    if strangers:
+        raise ValueError(
+            f"{out} holds {min(strangers)!r} and no {marker}: it was not made by {maker}; choose "
+            "another folder"
+        )
 
 
 def scan_names(folders: Sequence[Path]) -> list[str]:

@@ -130,8 +130,12 @@ def write_ply(
     kind = "<f8" if points.dtype == np.float64 else "<f4"
     columns = [(name, points[:, axis], kind) for axis, name in enumerate("xyz")]
     if normals is not None:
-        if np.shape(normals) != points.shape:
-            raise ValueError(f"{path}: normals are {np.shape(normals)}, expected {points.shape}")
+        normals = np.asarray(normals)
+        if normals.shape != points.shape or not np.issubdtype(normals.dtype, np.number):
+            raise ValueError(
+                f"{path}: normals are {normals.dtype} {normals.shape}, expected numbers "
+                f"{points.shape}"
+            )
         columns += [(name, normals[:, i], "<f4") for i, name in enumerate(NORMAL_PROPERTIES)]
     if colors is not None:
         bytes_ = _color_bytes(np.asarray(colors), len(points), path)

@@ -14,6 +14,8 @@ from pcpt.data.json_object import stays_inside
 BLOCK = 512
 LISTING = "__pcpt__/shard.json"  # webdataset passes over folders in double underscores
 SHARD_NAME = re.compile(r"[0-9]{6,}\.tar")
+SHARD_PART = re.compile(r"\.[0-9]{6,}\.tar\.[0-9]+\.part")  # of a shard that is being written
+SHARD_INDEX = "index.json"  # beside shards
 _MAGIC = (b"ustar\x0000", b"ustar  \x00")  # POSIX, and what GNU tar writes
 
 
@@ -23,6 +25,14 @@ class Member:
 
     offset: int
     size: int
+
+
+def holds_shards(folder: Path) -> bool:
+    """Whether shards of pcpt lie in a folder and nothing else."""
+    names = {path.name for path in folder.iterdir()} - {SHARD_INDEX}
+    return bool(names) and all(
+        SHARD_NAME.fullmatch(name) or SHARD_PART.fullmatch(name) for name in names
+    )
 
 
 def read_tar_index(path: Path) -> dict[str, Member]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from pcpt.data.frame import Frame
 from pcpt.data.images import SATURATED
+from pcpt.data.names import file_stem
 from pcpt.data.rig import direction
 from pcpt.data.scan_json import VERSION
 from pcpt.geometry.camera import Camera
@@ -46,7 +46,8 @@ def write_folder_scan(
         folder: must not exist yet; appears when everything in it is written.
         name: of the scan, unique in your data set.
         frames: all of the same two cameras, mounted rigidly, though intrinsics may differ between
-            frames; names become file names.
+            frames. Names become file names, with a hash where they hold anything but letters,
+            digits, ``_``, ``-`` and ``.``.
         up: (3,), against gravity in the world frame.
         held_out: names of frames that must not be trained on.
         depth_scale: units per metre of the 16-bit depth images; 1000 rounds to millimetres.
@@ -61,8 +62,8 @@ def write_folder_scan(
     Raises:
         FileExistsError: ``folder`` exists.
         ValueError: no name, an ``up`` that is no direction, a ``depth_scale`` that is not positive;
-            no frames, a frame's name that is no file name or comes twice, cameras that differ
-            between frames, depth beyond what 16 bits hold, or ``held_out`` that is no frame.
+            no frames, a frame's name that is empty or comes twice, cameras that differ between
+            frames, depth beyond what 16 bits hold, or ``held_out`` that is no frame.
 
     Example:
         >>> camera = Camera(K, 480, 640, camera_to_world)
@@ -173,16 +174,19 @@ def _write_frame(
     folder: Path, frame: Frame, depth_scale: float, jpeg_quality: int | None
 ) -> dict[str, Any]:
     """Writes both images and returns the entry of scan.json."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", frame.name):
+    if not frame.name.strip():
+        raise ValueError(f"a frame's name is {frame.name!r}, expected a text that is not empty")
+    stem = file_stem(frame.name)
+    color, depth = f"color/{stem}.png", f"depth/{stem}.png"
+    if (folder / depth).exists():
         raise ValueError(
-            f"frame name {frame.name!r} is no file name; use letters, digits, '_', '-' and '.'"
+            f"frame {frame.name}: its file {depth} would be another frame's; rename one of them"
         )
     image = Image.fromarray(frame.image.permute(1, 2, 0).contiguous().numpy())
-    color, depth = f"color/{frame.name}.png", f"depth/{frame.name}.png"
     if jpeg_quality is None:
         _save(image, folder / color, compress_level=COMPRESS_LEVEL)
     else:
-        color = f"color/{frame.name}.jpg"
+        color = f"color/{stem}.jpg"
         _save_jpeg(image, folder / color, jpeg_quality)
     units = (frame.depth.double() * depth_scale).round()
     if not bool(((units >= 0) & (units < SATURATED)).all()):

@@ -94,6 +94,17 @@ class Correspondence:
         )
 
 
+def sees_depth(observations: Observations) -> bool:
+    """Whether any measured pixel of depth falls into the colour image."""
+    rows = torch.arange(len(observations.names))
+    still = torch.eye(4).expand(len(rows), 4, 4)
+    points, _, _, present, _ = carry(observations, rows, rows, still)
+    pose = observations.depth_to_color.float()
+    front = points @ pose[2, :3] + pose[2, 3] > 0
+    pixel = ColorCamera.unchanged().project(observations, rows, points)
+    return bool((present & front & _within(observations.grey, pixel)).any())
+
+
 def correspond(observations: Observations, generator: torch.Generator) -> Correspondence:
     """The pairs of frames whose views differ most among those whose depth agrees well."""
     first, second = frame_pairs(observations, GAPS, per_gap=60)
@@ -242,8 +253,12 @@ def _sample(images: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
     size = torch.tensor([width, height], dtype=torch.float32)
     grid = (pixel + 0.5) / size * 2 - 1
     values = F.grid_sample(images[:, None], grid[:, None], align_corners=False)[:, 0, 0]
-    within = ((pixel >= 0) & (pixel <= size - 1)).all(-1)
-    return values, within
+    return values, _within(images, pixel)
+
+
+def _within(images: Tensor, pixel: Tensor) -> Tensor:
+    height, width = images.shape[1:]
+    return ((pixel >= 0) & (pixel <= torch.tensor([width - 1, height - 1]))).all(-1)
 
 
 def _correlation(a: Tensor, b: Tensor, valid: Tensor) -> Tensor:

@@ -11,7 +11,14 @@ from pcpt.data.files import WrongIntrinsics
 from pcpt.data.frame import Scan
 from pcpt.data.images import WrongSize
 from pcpt.doctor.color import SHIFTS as COLOR_SHIFTS
-from pcpt.doctor.color import ColorCamera, Correspondence, Photometry, correspond, displacement
+from pcpt.doctor.color import (
+    ColorCamera,
+    Correspondence,
+    Photometry,
+    correspond,
+    displacement,
+    sees_depth,
+)
 from pcpt.doctor.diagnosis import Diagnosis
 from pcpt.doctor.geometry import Geometry
 from pcpt.doctor.observations import Observations, Unreadable, observe
@@ -87,6 +94,10 @@ def _examine(observations: Observations) -> Examination:
 
 
 def _examine_color(observations: Observations, evidence: dict[str, Any]) -> Examination:
+    if not sees_depth(observations):
+        evidence["color"] = "no depth pixel is seen by the colour camera"
+        remedy: dict[str, Any] = {"correct_color_camera_or_depth_to_color": True}
+        return Examination(Diagnosis("color_unregistered", evidence, remedy), observations)
     generator = torch.Generator().manual_seed(0)
     pairs = correspond(observations, generator)
     rows = torch.arange(len(pairs.first))

@@ -1,6 +1,5 @@
 """Scores a trained run on frames it has not seen, beside the same network untrained."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from pcpt.config import RunConfig
 from pcpt.data.batch import Batch
+from pcpt.data.json_object import read_json
 from pcpt.data.skips import SkipLog
 from pcpt.data.write_json import write_json
 from pcpt.engine.data_record import scan_identities
@@ -116,7 +116,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "metrics.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run tools/test.py {folder} first")
-    metrics: dict[str, Any] = json.loads(path.read_text())
+    metrics: dict[str, Any] = read_json(path)
     for name in ("untrained", "trained", "figures"):
         figures = metrics.get(name, {})
         figures |= {key: math.nan for key, value in figures.items() if value is None}

@@ -66,6 +66,8 @@ class OptimConfig:
             raise ValueError(
                 f"optim.trunk_lr_scale is {self.trunk_lr_scale}, expected a positive number"
             )
+        if not 0 <= self.power < math.inf:
+            raise ValueError(f"optim.power is {self.power}, expected a finite number from 0 on")
         for key in ("weight_decay", "momentum", "warmup_steps", "min_lr"):
             check_minimum(f"optim.{key}", getattr(self, key), 0)
         if not all(0 < share < 1 for share in self.drops):

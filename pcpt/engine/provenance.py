@@ -2,12 +2,12 @@
 ``metrics.json`` of a task's run beside its figures."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pcpt.config import RunConfig, to_tree
+from pcpt.data.json_object import parse_json
 from pcpt.data.limited import LimitConfig, labelled_hash
 from pcpt.data.scan_identity import find_overlap, identities_hash
 from pcpt.engine.data_record import DataRecord, beyond_note, read_record
@@ -91,7 +91,7 @@ def _init(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
-    report = json.loads(content)
+    report = parse_json(content, path)
     known = {key: report[key] for key in ("source", "kind", "sha256", "origin") if key in report}
     return {"source": Path(str(known.pop("source", ""))).name, **known} | {
         "report_hash": hashlib.sha256(content).hexdigest()[:16]

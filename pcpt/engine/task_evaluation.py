@@ -12,7 +12,7 @@ from pcpt.config import load_config
 from pcpt.data.files import scan_names
 from pcpt.data.skips import SkipLog
 from pcpt.data.write_json import write_json
-from pcpt.engine.checkpoint import load_checkpoint, restore_module
+from pcpt.engine.checkpoint import load_checkpoint, newest_whole, restore_module
 from pcpt.engine.data_record import scan_identities
 from pcpt.engine.labelled import labelled_names
 from pcpt.engine.provenance import provenance, warnings
@@ -63,7 +63,8 @@ def evaluate_task(
         ValueError: the checkpoint does not fit, the split holds no scenes, views of another task
             than semantic segmentation, or no format to export to.
     """
-    config, parts = load_run(folder, path=checkpoint)
+    loaded = Path(checkpoint) if checkpoint else newest_whole(Path(folder))
+    config, parts = load_run(folder, path=loaded)
     task: Any = parts.method
     device = next(task.parameters()).device
     scenes = task.evaluation_set(config.data, split)
@@ -80,6 +81,9 @@ def evaluate_task(
         check_selects(task)
         if SPLIT not in opened:
             opened[SPLIT] = task.evaluation_set(config.data, SPLIT)
+        selection = select_checkpoint(task, Path(folder), batches)
+        assert loaded is not None  # or load_run would have raised
+        restore_module(task, load_checkpoint(loaded)["method"], loaded)
     if export is not None:
         _export(task, batches(), views, Path(export))
     labelled = labelled_names(config)
@@ -93,7 +97,6 @@ def evaluate_task(
         averaged = evaluate_averaged(task, batches(), views)
         record["figures"] |= {f"tta/{name}": value for name, value in averaged.items()}
     if best:
-        selection = select_checkpoint(task, Path(folder), batches)
         record["selection"] = selection.record()
         restore_module(task, load_checkpoint(selection.path)["method"], selection.path)
         record["figures"] |= {f"best/{k}": v for k, v in task.evaluate(batches()).items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pcpt.data.dataset import OTHER_KINDS
 from pcpt.data.frame import Scan
+from pcpt.data.tar_index import holds_shards
 from pcpt.doctor.open_scan import make_source, recognising
 from pcpt.prepare.names import name_below
 
@@ -36,6 +37,16 @@ class Found:
     def add(self, other: "Found") -> None:
         self.scans += other.scans
         self.refused |= other.refused
+
+    def outside(self, out: Path) -> "Found":
+        """What neither is ``out`` nor lies in it."""
+
+        def lies_outside(path: Path) -> bool:
+            return not path.resolve().is_relative_to(out.resolve())
+
+        scans = [(at, scan) for at, scan in self.scans if lies_outside(scan.folder or at)]
+        refused = {at: why for at, why in self.refused.items() if lies_outside(at)}
+        return Found(scans, refused, self.base)
 
     def named(self) -> Named:
         """The scans by name, several where names are alike, whatever upper and lower case mean to
@@ -117,7 +128,7 @@ def _find_all(
         if not below:
             empty[path] = error
     if found and source != "auto":
-        found.refused |= {at: error for at, error in empty.items() if _holds_something(at)}
+        found.refused |= {at: error for at, error in empty.items() if _may_be_a_scan(at)}
     return found, empty
 
 
@@ -152,8 +163,8 @@ def _open(source: str, path: Path, options: tuple[str, ...]) -> Found | str:
     return Found([(path, scan) for scan in opened])
 
 
-def _holds_something(path: Path) -> bool:
-    return path.is_dir() and any(path.iterdir())
+def _may_be_a_scan(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir()) and not holds_shards(path)
 
 
 def _inside(path: Path) -> Iterator[Path]:

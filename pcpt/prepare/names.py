@@ -1,23 +1,16 @@
 """Names of prepared scans: they become folders, and come from files of others."""
 
-import hashlib
-import re
 from pathlib import Path
 
+from pcpt.data.names import plain
+
 RESERVED = ("shards", "index.json", "report.json", "settings.json")  # what else lies in OUT
-LONGEST = 120
-_DIGITS = 8  # of the hash that tells two long names apart
 
 
 def safe_name(name: str) -> str:
     """A folder's name made of ``name``: letters, digits, ``_``, ``-`` and ``.``, none in front."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".-")
-    if len(plain) > LONGEST:
-        digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()
-        plain = f"{plain[: LONGEST - _DIGITS - 1]}_{digest[:_DIGITS]}"
-    if not plain or plain.lower() in RESERVED:
-        plain = f"scan_{plain}"
-    return plain
+    kept = plain(name)
+    return kept if kept and kept.lower() not in RESERVED else f"scan_{kept}"
 
 
 def name_below(base: Path, folder: Path, own: str) -> str:

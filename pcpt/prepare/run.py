@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pcpt.config import changed_keys
+from pcpt.data.files import refuse_strangers
 from pcpt.data.json_object import JsonObject, read_json
 from pcpt.data.write_json import write_json
 from pcpt.prepare.backends import run_jobs, run_on_dask
@@ -71,21 +72,25 @@ def prepare_scans(
 
     Raises:
         FileNotFoundError: nothing at the path.
-        ValueError: no scans there, ``out`` holds something else or was made with other settings, or
-            another run is at work in it.
+        ValueError: no scans there outside ``out``, ``out`` holds something else or was made with
+            other settings, or another run is at work in it.
         OSError: ``out`` cannot be written.
     """
     begin = time.monotonic()
-    found = find_scans(preparation.settings.source, preparation.path, preparation.settings.options)
+    out, settings = preparation.out, preparation.settings
+    found = find_scans(settings.source, preparation.path, settings.options).outside(out)
+    if not found:
+        raise ValueError(
+            f"all scans of {preparation.path} lie in {out}, which prepared ones are written to; "
+            "choose another folder for these"
+        )
     named = found.named()
-    out = preparation.out
     out.mkdir(parents=True, exist_ok=True)
-    found.refused.pop(out.resolve(), None)  # where it lies among the recordings
     with _alone(out):
-        _claim(out, preparation.settings)
+        _claim(out, settings)
         _remove_parts(out)
         jobs = [
-            Job(alike[0][1], name, out.resolve(), preparation.settings)
+            Job(alike[0][1], name, out.resolve(), settings)
             for name, alike in named.items()
             if len(alike) == 1
         ]
@@ -156,12 +161,7 @@ def _claim(out: Path, settings: Settings) -> None:
                 "continue, or choose another folder, or delete it"
             )
         return
-    strangers = [path.name for path in out.iterdir() if path.name != LOCK]
-    if strangers:
-        raise ValueError(
-            f"{out} holds {min(strangers)!r} and no {SETTINGS}: it was not made by pcpt prepare; "
-            "choose another folder"
-        )
+    refuse_strangers(out, SETTINGS, "pcpt prepare", own=(LOCK,))
     write_json(path, settings.tree())
 
 

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +12,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pcpt.data.scan_json import ScanDescription, read_scan_json
-from pcpt.data.tar_index import BLOCK, LISTING, SHARD_NAME, read_tar_index
+from pcpt.data.tar_index import (
+    BLOCK,
+    LISTING,
+    SHARD_INDEX,
+    SHARD_NAME,
+    SHARD_PART,
+    read_tar_index,
+)
 from pcpt.data.write_json import write_json
 from pcpt.geometry.camera import Camera
 from pcpt.prepare.record import read_record, sha256_of
 from pcpt.prepare.run import prepared_scans
 
-SHARDS, SHARD_INDEX = "shards", "index.json"
-_PART = re.compile(r"\.[0-9]{6,}\.tar\.[0-9]+\.part")  # of a shard that is being written
+SHARDS = "shards"
 VERSION = 1
 
 
@@ -102,7 +107,7 @@ def write_shards(out: Path, megabytes: float) -> Path:
         }
     for stale in folder.iterdir():
         # parts too, of a run that was killed
-        if _PART.fullmatch(stale.name) or (
+        if SHARD_PART.fullmatch(stale.name) or (
             SHARD_NAME.fullmatch(stale.name) and stale.name not in written
         ):
             stale.unlink()

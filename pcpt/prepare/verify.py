@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pcpt.data.json_object import JsonObject, read_json
-from pcpt.data.tar_index import SHARD_NAME
+from pcpt.data.tar_index import SHARD_INDEX, SHARD_NAME
 from pcpt.prepare.record import RECORD, files_below, read_record, sha256_of
 from pcpt.prepare.run import INDEX, prepared_scans
-from pcpt.prepare.shards import SHARD_INDEX, SHARDS
+from pcpt.prepare.shards import SHARDS
 
 
 def verify(out: Path) -> list[str]:

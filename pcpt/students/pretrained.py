@@ -21,6 +21,7 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from torch import nn
 
 from pcpt.choices import did_you_mean
+from pcpt.data.json_object import read_json
 from pcpt.students.card import keeps_edits, model_card
 from pcpt.students.weights import (
     PICKLE_SUFFIXES,
@@ -178,10 +179,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it an exported student?")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    description = read_json(path)
     if not isinstance(description, dict) or not isinstance(description.get("config"), dict):
         raise ValueError(
             f"{path} has no object 'config'; is it the config of another library's model?"
@@ -213,7 +211,7 @@ def student_name(path: Path) -> str:
         ValueError: not such a file.
     """
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["student"]
+        name = read_json(path)["student"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the config of an exported student: {error!r}") from error
     return str(name)

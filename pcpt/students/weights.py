@@ -1,6 +1,5 @@
 """Weights on disk: safetensors that are checked before they are read, and never a pickle."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from pcpt.data.json_object import parse_json
 
 # What torch.save writes: a zip archive, or a bare pickle in old versions.
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -143,7 +144,7 @@ def _check_container(path: Path) -> None:
 def _payload(text: bytes, path: Path) -> int:
     """Bytes of tensor data that a header announces."""
     try:
-        entries = json.loads(text)
+        entries = parse_json(text, path)
         ends = [e["data_offsets"][1] for name, e in entries.items() if name != "__metadata__"]
         return max((int(end) for end in ends), default=0)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

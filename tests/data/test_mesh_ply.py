@@ -162,6 +162,15 @@ def test_written_meshes_are_read_by_others(tmp_path: Path) -> None:
     assert mesh.faces is not None and mesh.faces.shape == (0, 3) and mesh.colors is None
 
 
+def test_lists_are_written_as_arrays_are(tmp_path: Path) -> None:
+    data = arrays()
+    write_ply(tmp_path / "array.ply", **data)
+    points = data.pop("points")
+    lists = {name: values.tolist() for name, values in data.items() if name != "colors"}
+    write_ply(tmp_path / "list.ply", points, data["colors"], **lists)
+    assert (tmp_path / "list.ply").read_bytes() == (tmp_path / "array.ply").read_bytes()
+
+
 def test_what_meshes_cannot_be_written(tmp_path: Path) -> None:
     data = arrays()
     for name, values, message in (
@@ -170,7 +179,8 @@ def test_what_meshes_cannot_be_written(tmp_path: Path) -> None:
         ("faces", data["faces"][:, :2], r"faces are int64 \(5, 2\)"),
         ("labels", data["labels"] - 50, "labels range over"),
         ("labels", data["labels"][:3], r"labels are int64 \(3,\), expected whole numbers \(7,\)"),
-        ("normals", data["normals"][:3], r"normals are \(3, 3\)"),
+        ("normals", data["normals"][:3], r"normals are float\d\d \(3, 3\)"),
+        ("normals", data["normals"].astype(str), r"normals are <U\d+ \(7, 3\), expected numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             write_ply(tmp_path / "a.ply", **{**data, name: values})

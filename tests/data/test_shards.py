@@ -63,6 +63,20 @@ def test_scans_are_the_same(tmp_path: Path, words: tuple[str, ...], megabytes: s
     assert of_shards(out, every=2)[0].names == loose[0].names[::2]
 
 
+def test_globs_of_prepared_scans_pass_over_their_shards(tmp_path: Path) -> None:
+    out = prepared(tmp_path)
+    (out / "shards" / ".000009.tar.17.part").write_bytes(b"of a run that was killed")
+    scans = Folder(Folder.Config(roots=[str(out / "*")])).open()
+    assert [scan.name for scan in scans] == ["b", "tiny"]
+    with pytest.raises(FileNotFoundError, match=r"shards.scan\.json does not exist"):
+        Folder(Folder.Config(roots=[str(out / "shards")])).open()
+    assert main(["prepare", "folder", str(out), str(tmp_path / "again"), "--no-doctor"]) == 0
+    (out / "notes").mkdir()
+    (out / "notes" / "000000.txt").touch()
+    with pytest.raises(FileNotFoundError, match=r"notes.scan\.json does not exist"):
+        Folder(Folder.Config(roots=[str(out / "*")])).open()
+
+
 def test_shards_are_the_same_bytes_every_time_and_whole_ones_are_kept(tmp_path: Path) -> None:
     out = prepared(tmp_path)
     before = {path.name: path.read_bytes() for path in (out / "shards").iterdir()}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from pcpt.data.frame import Frame, Scan
+from pcpt.data.names import file_stem
 from pcpt.data.sources.folder import Folder
 from pcpt.data.write_scan import write_folder_scan
 from pcpt.geometry import Camera
@@ -92,7 +94,7 @@ def test_refusals(tmp_path: Path) -> None:
     for frames, message in (
         ([], "no frames to write"),
         ([first, first], "frame f0 comes twice"),
-        ([replace(first, name="../x")], r"'\.\./x' is no file name"),
+        ([replace(first, name=" ")], r"name is ' ', expected a text that is not empty"),
         ([first, replace(second, image=image, color_camera=wide)], "frame f1: .*of 64x24 pixels"),
         ([first, replace(second, color_camera=moved)], "frame f1: the offset between both"),
         ([replace(first, depth=depth)], r"frame f0: depth spans .* to 70 m, expected 0 to 65\.5"),
@@ -147,6 +149,27 @@ def test_jpeg_of_an_image_full_of_detail(tmp_path: Path) -> None:
     pixels = frames[1].image.permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(expected, "JPEG", quality=90, subsampling=0, optimize=True)
     assert (tmp_path / "b" / "color" / "flat.jpg").read_bytes() == expected.getvalue()
+
+
+def test_names_that_are_no_file_names(tmp_path: Path) -> None:
+    """Names and their order stay; files are called by what every file system takes."""
+    frame = source_scan(tmp_path / "a").load("f0")
+    names = ["x 2", "Küche 1", "Kuche 1", "x_2", "x-2", "..", "é", "è", "x" * 300, "x" * 301]
+    frames = [
+        replace(frame, name=name, depth=torch.full_like(frame.depth, 1.0 + place))
+        for place, name in enumerate(names)
+    ]
+    write_folder_scan(tmp_path / "b", "b", frames)
+    copy = open_scan(tmp_path / "b")
+    assert copy.names == names
+    for place, name in enumerate(names):
+        assert copy.load(name).depth.unique().tolist() == [1.0 + place]
+    written = [path.relative_to(tmp_path / "b").as_posix() for path in tmp_path.rglob("b/*/*")]
+    assert len(written) == 2 * len(names) and "depth/x_2.png" in written
+    assert all(re.fullmatch(r"(color|depth)/\w[\w.-]{,119}\.png", path, re.A) for path in written)
+    other = replace(frame, name=file_stem("x 2"))
+    with pytest.raises(ValueError, match=r"frame x_2_\w+: its file .* would be another frame's"):
+        write_folder_scan(tmp_path / "c", "c", [frames[0], other])
 
 
 def test_intrinsics_that_differ_between_frames(tmp_path: Path) -> None:

@@ -123,6 +123,21 @@ def test_frames_without_depth_are_counted(office_scan: Scan) -> None:
     assert found.evidence["frames_without_depth_names"] == office_scan.names[3:6]
 
 
+@pytest.mark.parametrize("turn", [(-1.0, 1.0, -1.0), (1.0, 1.0, 1.0)])
+def test_a_color_camera_that_sees_no_depth(office_scan: Scan, turn: tuple[float, ...]) -> None:
+    """It looks backwards, or stands far aside."""
+    moved = torch.diag(torch.tensor([*turn, 1.0], dtype=torch.float64))
+    moved[0, 3] = 50.0 if min(turn) > 0 else 0.0
+
+    def aside(place: int, frame: Frame) -> Frame:
+        pose = frame.color_camera.camera_to_world @ moved
+        return replace(frame, color_camera=replace(frame.color_camera, camera_to_world=pose))
+
+    found = examine(Altered(office_scan, list(office_scan.names), aside)).diagnosis
+    assert found.verdict == "color_unregistered" and found.remedy
+    assert found.evidence["color"] == "no depth pixel is seen by the colour camera"
+
+
 def test_nothing_readable_is_an_error(office_scan: Scan) -> None:
     def none(place: int, frame):
         raise BrokenFrame("colour image x.png is damaged")

@@ -101,6 +101,21 @@ def test_a_checkpoint_without_a_figure_is_never_the_best(
         select_checkpoint(parts.method, runs["classification"], lambda split: [])
 
 
+def test_that_no_checkpoint_has_a_figure_is_told_before_the_split_is_scored(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = []
+
+    def evaluate(_: object, batches: Any) -> dict[str, float]:
+        scored.append(len(list(batches)))
+        return {"accuracy": math.nan}
+
+    monkeypatch.setattr(Classification, "evaluate", evaluate)
+    with pytest.raises(ValueError, match="accuracy on split 'val' has no value at any of the 3"):
+        evaluate_task(runs["classification"], split="test", best=True)
+    assert len(scored) == 3  # checkpoints, on val
+
+
 def test_what_cannot_be_selected(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """Learning rates worked by hand, and which parameters decay."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -59,7 +61,11 @@ def test_nothing_to_train_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"lr": 0.0}, {"weight_decay": -1.0}, {"betas": [0.9]}, {"drops": [1.5]}]
+    "options",
+    [
+        *({"lr": 0.0}, {"weight_decay": -1.0}, {"betas": [0.9]}, {"drops": [1.5]}),
+        *({"power": power} for power in (-0.9, math.nan, math.inf)),
+    ],
 )
 def test_values_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"optim\.{next(iter(options))} is"):

@@ -17,6 +17,7 @@ from pcpt.cli import main
 from pcpt.data.frame import Frame, Scan
 from pcpt.data.sources.folder import Folder
 from pcpt.data.sources.seven_scenes import SevenScenes
+from pcpt.data.sources.shards import Shards
 from pcpt.geometry.camera import Camera
 from pcpt.prepare import Preparation, Settings, prepare_scans, verify
 from pcpt.prepare.convert import Job, changed, prepare_scan
@@ -295,14 +296,18 @@ def test_scan_names_never_leave_the_folder(tmp_path: Path, name: str) -> None:
     assert written.parent == out and "/" not in written.name and written.name[0] != "."
 
 
-def test_frame_names_never_leave_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "..", "Küche 1", "\udce4"])
+def test_frame_names_never_leave_the_folder(tmp_path: Path, name: str) -> None:
     description = tiny_scans.folder_json()
-    description["frames"][1]["name"] = "../../evil"
+    description["frames"][1]["name"] = name
     tiny_scans.write_folder(tmp_path / "in", description)
-    assert run("folder", tmp_path / "in", tmp_path / "out") == 1
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert "is no file name" in report["errors"]["tiny"]
-    assert not [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    out = tmp_path / "below" / "out"
+    assert run("folder", tmp_path / "in", out, "--shards", "1") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "in"]
+    assert len(list(out.rglob("*.png"))) == 6 and verify(out) == []
+    names = [frame["name"] for frame in description["frames"]]
+    for scan in (opened(out, "tiny"), *Shards(Shards.Config(roots=[str(out / "shards")])).open()):
+        assert scan.names == names and scan.load(name).name == name
 
 
 def test_a_recording_of_equal_frame_names_is_another(tmp_path: Path) -> None:
@@ -403,6 +408,27 @@ def test_a_recording_without_what_it_is_recognised_by_is_named(tmp_path: Path) -
                 assert "groundtruth.txt does not exist" in report["errors"][
                     str(tmp_path / "in" / name)
                 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["folder", "auto"])
+def test_prepared_scans_among_the_recordings_are_not_prepared_again(
+    tmp_path: Path, source: str, capsys: Any
+) -> None:
+    recordings, out = tmp_path / "in", tmp_path / "in" / "out"
+    for name in ("a", "b"):
+        description = tiny_scans.folder_json() | {"name": name}
+        tiny_scans.write_folder(recordings / name, description)
+    (tmp_path / "far").mkdir()
+    out.symlink_to(tmp_path / "far")
+    for path in (recordings, recordings, recordings / "*"):
+        assert run(source, path, out, "--shards", "1") == 0
+        assert sorted(index_of(out)["scans"]) == ["a", "b"]
+    assert json.loads((out / "report.json").read_text())["scans_by_status"] == {"kept": 2}
+    capsys.readouterr()
+    for path in (out, out / "a"):
+        assert run(source, path, out) == 2
+        assert f"all scans of {path} lie in {out}" in capsys.readouterr().err
+    assert run(source, out / "a", tmp_path / "again") == 0
 
 
 def test_paths_are_absolute(

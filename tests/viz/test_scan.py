@@ -147,6 +147,17 @@ def test_pictures_of_a_scan_are_written(tmp_path: Path) -> None:
     assert len(points) > 500 and colors is not None
     with pytest.raises(ValueError, match="no frame can be used"):
         write_scan_pictures(MemoryScan("s", 2, [0, 1], []), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_color_camera_that_sees_no_depth_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description = tiny_scans.folder_json()
+    description["depth"]["depth_to_color"][0][3] = 50.0
+    path = tiny_scans.write_folder(tmp_path / "scan", description)
+    assert main(["visualize", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "scan tiny: the colour camera sees no pixel of depth of 3" in capsys.readouterr().err
 
 
 def test_the_command_draws_scans_and_labelled_scenes(

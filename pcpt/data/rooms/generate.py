@@ -12,9 +12,12 @@ import cv2
 import torch
 
 from pcpt._process import keep_freed_memory
+from pcpt.data.files import refuse_strangers
+from pcpt.data.json_object import read_json
 from pcpt.data.rooms.config import RoomsConfig
 from pcpt.data.rooms.labels import write_label_table
 from pcpt.data.rooms.scan import write_room
+from pcpt.data.write_json import write_json
 
 VERSION = 1  # of the rooms themselves: raised when the same seed no longer gives the same bytes
 # Likewise of rooms with label images. 1 numbered all things of a plan; 2 follows objectId.
@@ -57,17 +60,18 @@ def generate_rooms(
         Number of rooms made now.
 
     Raises:
-        ValueError: ``out`` holds rooms made with other settings, a number that cannot be, or the
-            extra ``rooms`` is not installed.
+        ValueError: ``out`` holds rooms made with other settings, or other things, a number that
+            cannot be, or the extra ``rooms`` is not installed.
     """
     if not 1 <= rooms <= 10_000:
         raise ValueError(f"rooms is {rooms}, expected 1 to 10000")
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, expected 1 or more")
     out = Path(out)
-    scans = out / "scans"
-    scans.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     _check_settings(out / SETTINGS, config)
+    scans = out / "scans"
+    scans.mkdir(exist_ok=True)
     write_label_table(out)
     wanted = [number for number in range(rooms) if not (scans / scene_name(number)).is_dir()]
     done = rooms - len(wanted)
@@ -122,12 +126,10 @@ def _check_settings(path: Path, config: RoomsConfig) -> None:
     version = LABEL_IMAGES_VERSION if config.label_images else VERSION
     settings = json.loads(json.dumps({"version": version, **asdict(config)}))
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
+        refuse_strangers(path.parent, path.name, "pcpt rooms")
+        write_json(path, settings)
         return
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); was it made by pcpt rooms?") from error
+    found = read_json(path)
     if found != settings:
         raise ValueError(
             f"{path} says that the rooms there were made with {found}, but {settings} is asked "

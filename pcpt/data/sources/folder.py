@@ -7,6 +7,7 @@ from pcpt.data.files import every_nth, expand_roots
 from pcpt.data.frame import Scan
 from pcpt.data.rig import RigScan
 from pcpt.data.scan_json import read_scan_json
+from pcpt.data.tar_index import holds_shards
 from pcpt.registry import register
 
 
@@ -25,7 +26,8 @@ class Folder:
     @dataclass
     class Config:
         """Attributes:
-        roots: folders that hold a scan.json, or globs of such folders.
+        roots: folders that hold a scan.json, or globs of such folders; a folder of shards beside
+            them is passed over.
         every: take every Nth frame.
         """
 
@@ -50,7 +52,7 @@ class Folder:
         """
         folders: dict[str, Path] = {}
         scans: list[Scan] = []
-        for folder in expand_roots("folder", self.config.roots):
+        for folder in expand_roots("folder", self.config.roots, passes_over=holds_shards):
             scan = self._open_one(folder)
             if scan.name in folders:
                 raise ValueError(

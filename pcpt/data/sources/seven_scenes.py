@@ -1,7 +1,6 @@
 """7-Scenes (Shotton et al., CVPR 2013): Kinect sequences as originally released, and RedKitchen
 as it comes with tsdf-fusion-python."""
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from pcpt.data.files import (
 )
 from pcpt.data.frame import Scan
 from pcpt.data.images import common_size
+from pcpt.data.json_object import read_json
 from pcpt.data.rig import FrameFiles, Rig, RigScan
 from pcpt.geometry.camera import Camera
 from pcpt.registry import register
@@ -154,8 +154,8 @@ def _color_camera(path: Path) -> Camera:
             f"seven_scenes: color_camera is {path}, which is no file, neither from here nor beside "
             "the frames; correct it or leave it empty"
         )
+    values = read_json(path)
     try:
-        values = json.loads(path.read_bytes())
         fx, fy, cx, cy = (float(values[key]) for key in ("fx", "fy", "cx", "cy"))
         pose = torch.eye(4, dtype=torch.float64)
         pose[:3, 3] = -torch.tensor([float(values[key]) for key in ("tx", "ty", "tz")])

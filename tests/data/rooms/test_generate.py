@@ -106,6 +106,14 @@ def test_other_settings_need_another_folder(rooms_folder: Path) -> None:
         generate_rooms(rooms_folder, 1, replace(SMALL, frames=5))
 
 
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds 'scans' and no rooms\.json.*by pcpt rooms"):
+        generate_rooms(tmp_path, 1, SMALL)
+    assert [path.name for path in tmp_path.rglob("*")] == ["scans", "mine.txt"]
+
+
 def test_rooms_with_label_images_of_the_first_version_are_refused(
     rooms_folder: Path, tmp_path: Path
 ) -> None:
