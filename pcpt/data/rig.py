@@ -75,6 +75,7 @@ class FrameFiles:
         rig: the cameras of this frame where they are not the scan's, or a function that reads them
             and may raise BrokenFrame.
         broken: why the frame cannot be used, where that is known from the listing.
+        lost: likewise, why it has no pose.
     """
 
     image: str
@@ -83,6 +84,7 @@ class FrameFiles:
     pose_origin: str = ""
     rig: Rig | Callable[[], Rig] | None = None
     broken: str = ""
+    lost: str = ""
 
 
 class RigScan(Scan):
@@ -131,6 +133,8 @@ class RigScan(Scan):
         files = self._files[name]
         if files.broken:
             raise BrokenFrame(files.broken)
+        if files.lost:
+            raise LostPose(files.lost)
         rig = self._rig_of(files)
         if isinstance(files.pose, str):
             pose, origin = read_pose(self._folder / files.pose), str(self._folder / files.pose)

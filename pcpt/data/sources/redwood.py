@@ -103,13 +103,17 @@ class Redwood:
             pose = _matrix(words[1:])
             image = partners.get(depth, "")
             broken = "" if image else f"{folder / depth} has no colour image"
+            lost = ""
             if pose is None:
-                broken = f"pose {log} line {line}: expected four lines of four numbers after it"
+                lost = f"pose {log} line {line}: expected four lines of four numbers after it"
                 pose = torch.eye(4)
             origin = f"{log.name} line {line}"
-            files[Path(depth).stem] = FrameFiles(image, depth, pose, origin, broken=broken)
-        if all(file.broken for file in files.values()):
-            reason = next((file.broken for file in files.values()), "it names none of them")
+            files[Path(depth).stem] = FrameFiles(
+                image, depth, pose, origin, broken=broken, lost=lost
+            )
+        reasons = [file.broken or file.lost for file in files.values()]
+        if all(reasons):
+            reason = reasons[0] if reasons else "it names none of them"
             raise ValueError(
                 f"{log}: none of its {len(numbers)} poses goes with any of {len(depths)} depth "
                 f"images; {reason}"

@@ -131,11 +131,11 @@ class Transforms:
         world = _world(head, self.config.undo_applied_transform)
         files = {}
         for frame, value in frames.items():
-            pose, broken = _pose(value, world)
+            pose, lost = _pose(value, world)
             origin = f"{path.name} {value.key('transform_matrix')}"
             depth = value.file("depth_file_path")
             rig = self._own_rig(head, value, size)
-            files[frame] = FrameFiles(images[frame], depth, pose, origin, rig, broken)
+            files[frame] = FrameFiles(images[frame], depth, pose, origin, rig, lost=lost)
         shared = None
         if any(file.rig is None for file in files.values()):
             shared = self._rig(head, size)
