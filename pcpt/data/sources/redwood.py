@@ -76,7 +76,7 @@ class Redwood:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether a scan at ``path`` has this layout."""
-        return path.is_dir() and any(path.glob("*.log"))
+        return path.is_dir() and any(map(_is_trajectory, path.glob("*.log")))
 
     def open(self) -> list[Scan]:
         """One scan a root.
@@ -205,6 +205,16 @@ def _items(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
     lines = data_lines(path)
     for line, words in lines:
         yield line, [words, *(words for _, words in islice(lines, 4))]
+
+
+def _is_trajectory(path: Path) -> bool:
+    """Whether a file begins with an item; many programs write logs."""
+    try:
+        line, words = next(_items(path))
+        _three_numbers(path, line, words[0])
+    except (OSError, ValueError, StopIteration):
+        return False
+    return _matrix(words[1:]) is not None
 
 
 def _read_numbers(path: Path) -> np.ndarray:
