@@ -93,7 +93,8 @@ class SUNRGBD:
 
         Raises:
             FileNotFoundError: a root or the list ``held_out`` is not there.
-            ValueError: no image folders below a root, or a list that names none of them.
+            ValueError: no image folders below a root, one image in two roots, or a list that names
+                none of them.
         """
         return list(_images(self.config))
 
@@ -185,7 +186,7 @@ def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
     path = Path(listing).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"sunrgbd: held_out is {path}, which is no file")
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         listed = {line.strip().strip("/").rpartition("SUNRGBD/")[2] for line in lines} - {""}
     tails: dict[str, list[Path]] = {}
     for folder in folders:
