@@ -246,6 +246,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ),
     ("is_fisheye", 1, "is_fisheye is 1, expected true or false"),
     ("integer_depth_scale", 0, "integer_depth_scale is 0, expected a number > 0"),
+    ("integer_depth_scale", 1e-320, "1 / integer_depth_scale is inf, expected units per metre"),
     ("w", 48, "w and h are 48x16, but images are 24x16"),
     ("camera_model", "EQUIRECTANGULAR", "camera_model is .*expected one of OPENCV"),
     ("camera_model", 3, "camera_model is 3"),

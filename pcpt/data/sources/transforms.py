@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.files import every_nth, expand_roots, pinhole, scan_names
 from pcpt.data.frame import BrokenFrame, Scan
 from pcpt.data.images import common_size
@@ -157,8 +158,11 @@ class Transforms:
     def _depth_scale(self, keys: JsonObject) -> float:
         if self.config.depth_scale is not None:
             return self.config.depth_scale
-        key = "integer_depth_scale"
-        return 1 / keys.positive(key) if key in keys.fields else 1000.0
+        if "integer_depth_scale" not in keys.fields:
+            return 1000.0
+        scale = 1 / keys.positive("integer_depth_scale")
+        check_depth_scale(f"{keys.path}: 1 / {keys.key('integer_depth_scale')}", scale)
+        return scale
 
     def _own_rig(self, head: JsonObject, frame: JsonObject, size: _Size) -> partial[Rig] | None:
         """The cameras of a frame that has keys of its own, made when it is loaded."""
