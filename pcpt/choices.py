@@ -30,6 +30,15 @@ def check_share(key: str, value: float) -> None:
         raise ValueError(f"{key} is {value}, expected a share from 0, below 1")
 
 
+def check_depth_scale(key: str, scale: float) -> None:
+    """Raises ``ValueError`` unless ``scale`` is units per metre, a unit being a kilometre at most
+    and a nanometre at least: 16 bits of them are then finite in float32, and more than nothing."""
+    if not 1e-3 <= scale <= 1e9:
+        raise ValueError(
+            f"{key} is {scale}, expected units per metre from 0.001 to 1e9, such as 1000 for mm"
+        )
+
+
 def check_image_size(key: str, size: Sequence[int]) -> None:
     """Raises ``ValueError`` unless the value is a height and a width."""
     if len(size) != 2 or min(size) < 1:

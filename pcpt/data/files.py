@@ -138,7 +138,7 @@ def read_numbers(path: Path) -> list[float]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    words = path.read_bytes().decode("utf-8", errors="replace").split()
+    words = path.read_bytes().decode("utf-8-sig", errors="replace").split()
     numbers = []
     for position, word in enumerate(words):
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MAX_WHOLE = (1 << 31) - 1  # counts and sizes; Python's own have no end, and no float holds them
 MAX_BYTES = 1 << 26  # parsed JSON takes many times its size in memory; 64 MiB is 60,000 frames
 
 
@@ -130,10 +131,12 @@ class JsonObject:
         return value
 
     def whole(self, key: str) -> int:
+        """A count or a size, which some writers give as 1920.0."""
         value = self.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.error(key, value, "a whole number >= 1")
-        return value
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if not whole or isinstance(value, bool) or not 1 <= value <= MAX_WHOLE:
+            raise self.error(key, value, f"a whole number from 1 to {MAX_WHOLE}")
+        return int(value)
 
 
 def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:

@@ -11,6 +11,8 @@ from torch import Tensor
 from pcpt.geometry.camera import Camera
 
 NUM_COEFFICIENTS = {"brown": 5, "fisheye": 4}
+RADIAL = {"brown": [0, 1, 4], "fisheye": [0, 1, 2, 3]}  # places of k1, k2, ...
+NUM_RADII = 4096  # looked at between the axis and a corner: less than a pixel apart
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Lens:
             )
 
     def undistort_color(self, image: Tensor, camera: Camera) -> Tensor:
-        """The image a pinhole camera would have taken, sampled bilinearly; black beyond the edge.
+        """The image a pinhole camera would have taken, sampled bilinearly; black beyond the edge
+        and where the lens model holds no more.
 
         Args:
             image: (3, H, W) uint8.
@@ -54,7 +57,7 @@ class Lens:
 
     def undistort_depth(self, depth: Tensor, camera: Camera) -> Tensor:
         """Likewise for depth (H, W) float32, from the nearest pixel: a mean across an edge would
-        lie in mid-air. 0 beyond the edge."""
+        lie in mid-air. 0 where the image would be black."""
         return torch.from_numpy(self._sample(depth.numpy(), camera, cv2.INTER_NEAREST))
 
     def _sample(self, pixels: np.ndarray, camera: Camera, how: int) -> np.ndarray:
@@ -67,4 +70,24 @@ class Lens:
             else cv2.initUndistortRectifyMap
         )
         u, v = make(matrix, coefficients, np.eye(3), matrix, size, cv2.CV_32FC1)
+        u[self._folded(camera)] = -2  # beyond the edge, even of bilinear sampling
         return cv2.remap(np.ascontiguousarray(pixels), u, v, how, borderValue=0)
+
+    def _folded(self, camera: Camera) -> np.ndarray:
+        """(H, W) bool, where a pinhole's pixels lie beyond the radius up to which the polynomial
+        increases. No lens turns back: it was fitted within, and beyond shows the scene again."""
+        inverse = np.linalg.inv(camera.intrinsics.numpy())
+        column, row = np.arange(camera.width), np.arange(camera.height)[:, None]
+        x = inverse[0, 0] * column + inverse[0, 1] * row + inverse[0, 2]
+        square = x**2 + (inverse[1, 1] * row + inverse[1, 2]) ** 2
+        farthest = np.sqrt(square.max())
+        fisheye = self.model == "fisheye"  # whose polynomial is of the angle
+        radii = np.linspace(0, np.arctan(farthest) if fisheye else farthest, NUM_RADII)
+        slope = np.ones(NUM_RADII)  # of r + k1 r^3 + k2 r^5 + ...
+        for n, place in enumerate(RADIAL[self.model], start=1):
+            slope += (2 * n + 1) * self.coefficients[place] * radii ** (2 * n)
+        turned = ~(slope > 0)
+        if not turned.any():
+            return np.zeros(square.shape, bool)
+        limit = radii[turned.argmax()]
+        return square >= (np.tan(limit) if fisheye else limit) ** 2

@@ -33,7 +33,7 @@ def read_off(path: Path) -> tuple[np.ndarray, np.ndarray]:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{path} is of {size} bytes, expected a mesh of at most {MAX_BYTES}")
-    text = path.read_bytes().decode("latin-1")
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
     lines = [line for line in text.splitlines() if (bare := line.strip()) and bare[0] != "#"]
     if not lines or not lines[0].strip().startswith("OFF"):
         raise ValueError(f"{path} does not begin with OFF; it is no mesh in OFF format")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.files import content_digest, read_pose, size_of
 from pcpt.data.frame import BrokenFrame, Frame, LostPose, Scan
 from pcpt.data.images import read_color, read_depth
@@ -33,10 +34,7 @@ class Rig:
     lens: Lens | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.depth_scale < float("inf"):
-            raise ValueError(
-                f"depth_scale is {self.depth_scale}, expected units per metre > 0 (1000: mm)"
-            )
+        check_depth_scale("depth_scale", self.depth_scale)
 
     def posed(self, camera_to_world: Tensor) -> tuple[Camera, Camera]:
         """Colour and depth camera when the depth camera stands at ``camera_to_world`` (4, 4).
@@ -75,6 +73,7 @@ class FrameFiles:
         rig: the cameras of this frame where they are not the scan's, or a function that reads them
             and may raise BrokenFrame.
         broken: why the frame cannot be used, where that is known from the listing.
+        lost: likewise, why it has no pose.
     """
 
     image: str
@@ -83,6 +82,7 @@ class FrameFiles:
     pose_origin: str = ""
     rig: Rig | Callable[[], Rig] | None = None
     broken: str = ""
+    lost: str = ""
 
 
 class RigScan(Scan):
@@ -131,6 +131,8 @@ class RigScan(Scan):
         files = self._files[name]
         if files.broken:
             raise BrokenFrame(files.broken)
+        if files.lost:
+            raise LostPose(files.lost)
         rig = self._rig_of(files)
         if isinstance(files.pose, str):
             pose, origin = read_pose(self._folder / files.pose), str(self._folder / files.pose)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.files import read_intrinsics
 from pcpt.data.frame import BrokenFrame
 from pcpt.data.json_object import JsonObject, read_json
@@ -61,6 +62,7 @@ def _rig(scan: JsonObject) -> Rig:
     depth = JsonObject(scan.get("depth"), scan.path, "depth")
     depth.allow("scale", "registered_to_color", "depth_to_color", *_CAMERA_KEYS)
     scale = depth.positive("scale") if "scale" in depth.fields else 1000.0
+    check_depth_scale(f"{scan.path}: depth.scale", scale)
     if depth.flag("registered_to_color"):
         for key in ("depth_to_color", *_CAMERA_KEYS):
             if key in depth.fields:

@@ -66,7 +66,7 @@ class Scene:
 
     Attributes:
         name: unique within its data set.
-        points: (N, 3) float32, metres.
+        points: (N, 3) float32, metres, finite.
         semantic: (N,) int64, class index or -1.
         instances: (N,) int64, 0 to I - 1 counts the objects of a scene; -1 belongs to none. An
             instance has a number whether or not its class is in the label set.
@@ -82,7 +82,7 @@ class Scene:
             not know; they have label -1.
 
     Raises:
-        ValueError: a dtype, shape or index that differs from the above.
+        ValueError: a dtype, shape, index or point that differs from the above.
     """
 
     name: str
@@ -101,6 +101,12 @@ class Scene:
     def __post_init__(self) -> None:
         where, count = f"scene {self.name}", self.points.shape[0]
         _check(where, "points", self.points, torch.float32, (count, 3))
+        finite = torch.isfinite(self.points).all(1)
+        if not bool(finite.all()):
+            raise ValueError(
+                f"{where}: {int((~finite).sum())} of {count} points hold inf or nan, the first is "
+                f"point {int(finite.int().argmin())}; leave them out or mend the file"
+            )
         _check(where, "semantic", self.semantic, torch.int64, (count,))
         _check(where, "instances", self.instances, torch.int64, (count,))
         _check(where, "world_to_scene", self.world_to_scene, torch.float64, (4, 4))

@@ -8,7 +8,6 @@ A frame is 96 bytes (4x4 float32 pose, four uint64: two times, two lengths) and 
 After sensorData.h and SensorData.py of github.com/ScanNet/ScanNet.
 """
 
-import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.images import MAX_PIXELS
 
 VERSION = 4
@@ -87,8 +87,7 @@ class SensHeader:
                     f"{kind} compression is {value!r}, expected {', '.join(known)}; convert the "
                     "recording with the tool that wrote it"
                 )
-        if not 0 < self.depth_shift < math.inf:
-            raise ValueError(f"depth shift is {self.depth_shift}, expected units per metre > 0")
+        check_depth_scale("depth shift", self.depth_shift)
 
 
 def pack_header(header: SensHeader, num_frames: int = 0) -> bytes:

@@ -52,7 +52,7 @@ def read_table(path: Path, columns: int, *, delimiter: str | None = None) -> np.
     size = path.stat().st_size
     if size > MAX_TABLE_BYTES:
         raise ValueError(f"{path} is of {size} bytes, expected at most {MAX_TABLE_BYTES}")
-    lines = path.read_bytes().decode("latin-1").splitlines()
+    lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
     return parse_table(path, [line for line in lines if line.strip()], columns, delimiter)
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.frame import Frame
 from pcpt.data.images import SATURATED
 from pcpt.data.names import file_stem
@@ -111,8 +112,7 @@ def _check_head(
     """Refuses what the reader would refuse, before frames are written; returns ``up`` as a list."""
     if not name.strip():
         raise ValueError(f"{target}: name is {name!r}, expected a text that is not empty")
-    if not 0 < depth_scale < float("inf"):
-        raise ValueError(f"{target}: depth_scale is {depth_scale}, expected units per metre > 0")
+    check_depth_scale(f"{target}: depth_scale", depth_scale)
     if up is None:
         return None
     vertical = [float(value) for value in up]

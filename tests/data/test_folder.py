@@ -221,6 +221,8 @@ WRONG = [
     ("depth.scale", 0, r"depth\.scale is 0, expected a number > 0"),
     ("depth.scale", -1000, r"depth\.scale is -1000"),
     ("depth.scale", float("inf"), r"depth\.scale is Infinity"),
+    ("depth.scale", 1e-320, r"scan\.json: depth\.scale is 1e-320, expected units per metre"),
+    ("depth.scale", 1e300, r"depth\.scale is 1e\+300"),
     ("depth.registered_to_color", True, r"depth\.depth_to_color.*expected nothing"),
     ("depth.registered_to_color", 1, r"registered_to_color is 1, expected true or false"),
     ("depth.depth_to_color", np.zeros((4, 4)).tolist(), r"depth\.depth_to_color.*rigid motion"),

@@ -11,8 +11,9 @@ import pytest
 from pcpt import registry
 from pcpt.config import load_config
 from pcpt.data.dataset import DataConfig, PosedFrames
-from pcpt.data.frame import BrokenFrame
+from pcpt.data.frame import BrokenFrame, LostPose
 from pcpt.data.write_scan import write_folder_scan
+from pcpt.doctor.observations import observe
 from tests.conftest import REPOSITORY
 from tests.data.foreign_scans import (
     write_arkitscenes,
@@ -108,6 +109,34 @@ def test_one_broken_image_breaks_one_frame(tmp_path: Path, source: str) -> None:
     color.write_bytes(kept)
     write_depth(depth, 8, 9)
     breaks("depth image .* is 9x8, its camera is for 24x16")
+
+
+# source: the file with the poses, the pose of the second frame there, and what is no pose
+LOST = {
+    "tum": ("groundtruth.txt", r"(?m)(?<=^1305031102\.2096 ).*", "nan nan nan 0 0 0 1"),
+    "transforms": (
+        "transforms.json",
+        r"(?s)(_10\.png\", \"transform_matrix\": ).*?\]\]",
+        r"\1null",
+    ),
+    "redwood": ("trajectory.log", r"(?m)(?<=^1\t1\t2\n).*", "lost"),
+    "arkitscenes": ("lowres_wide.traj", r"(?m)(?<=^6845\.80640000 ).*", "lost"),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_lost_pose_is_one_for_the_doctor(tmp_path: Path, source: str) -> None:
+    write, options = SOURCES[source]
+    root = write(tmp_path / "room")
+    file, pattern, lost = LOST[source]
+    text, count = re.subn(pattern, lost, (root / file).read_text())
+    assert count == 1
+    (root / file).write_text(text)
+    (scan,) = open_scans(source, root, **options)
+    with pytest.raises(LostPose, match=file):
+        scan.load(scan.names[1])
+    seen = observe(scan)
+    assert seen.lost == [scan.names[1]] and not seen.damaged
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -48,6 +48,21 @@ def test_depth_is_never_mixed(model: str) -> None:
     assert set(out.unique().tolist()) <= {0.0, 1.0, 3.0}
 
 
+@pytest.mark.parametrize("model", LENSES)
+def test_beyond_the_turning_point_there_is_nothing(model: str) -> None:
+    """r + k1 r^3 turns back at sqrt(-1 / (3 k1)): what is further out would be seen twice."""
+    lens = Lens(model, (-0.9, 0, 0, 0, 0)[: len(LENSES[model].coefficients)])
+    yy, xx = np.mgrid[:72, :96]
+    radius = np.hypot((xx - 47.5) / 60, (yy - 35.5) / 62)
+    radius = np.arctan(radius) if model == "fisheye" else radius
+    beyond = radius - np.sqrt(1 / 2.7)
+    color = lens.undistort_color(torch.full((3, 72, 96), 255, dtype=torch.uint8), CAMERA).numpy()
+    depth = lens.undistort_depth(torch.ones(72, 96), CAMERA).numpy()
+    assert (color[:, beyond < -0.02] == 255).all() and (depth[beyond < -0.02] == 1).all()
+    assert (beyond > 0.02).any()
+    assert not color[:, beyond > 0.02].any() and not depth[beyond > 0.02].any()
+
+
 def test_refusals() -> None:
     for model, coefficients in (
         ("pinhole", ()),

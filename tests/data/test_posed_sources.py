@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from pcpt import registry
 from pcpt.data.frame import BrokenFrame, Scan
@@ -16,6 +17,7 @@ from tests.data.tiny_scans import (
     HEIGHT,
     INTRINSICS,
     WIDTH,
+    mark_text_files,
     pose,
     write_color,
     write_depth,
@@ -228,6 +230,19 @@ def test_seven_scenes_pose_that_is_not_finite(tmp_path: Path) -> None:
     (scan,) = open_scans("seven_scenes", root)
     with pytest.raises(BrokenFrame, match=r"frame-000004\.pose\.txt.*inf or nan"):
         scan.load("frame-000004")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_text_files_may_begin_with_a_byte_order_mark(tmp_path: Path, source: str) -> None:
+    write = SOURCES[source][0]
+    (plain,) = open_scans(source, write(tmp_path / "plain"))
+    mark_text_files(write(tmp_path / "marked"))
+    (marked,) = open_scans(source, tmp_path / "marked")
+    assert list(marked.names) == list(plain.names)
+    for name in plain.names:
+        one, other = plain.load(name).color_camera, marked.load(name).color_camera
+        assert torch.equal(one.intrinsics, other.intrinsics)
+        assert torch.equal(one.camera_to_world, other.camera_to_world)
 
 
 def test_hololens_without_frames_txt_and_with_bad_counts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pcpt.data.frame import BrokenFrame, Scan
+from pcpt.doctor.open_scan import recognising
 from tests.data.foreign_scans import redwood_item, write_open3d_intrinsics, write_redwood
 from tests.data.test_posed_sources import open_scans
 from tests.data.tiny_scans import HEIGHT, WIDTH, pose, write_depth
@@ -114,6 +115,24 @@ def test_logs(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no trajectory \*\.log"):
         open_one(root)
+
+
+def test_only_a_trajectory_makes_a_folder_one_of_redwood(tmp_path: Path) -> None:
+    root = small(tmp_path / "a")
+    assert recognising(root) == ["redwood"]
+    item = redwood_item(0, 1)
+    for content in (
+        b"",
+        b"2024-05-01 12:00:03 INFO started\n" * 9,
+        item.replace("0\t0\t1", "0\t0").encode(),
+        item[: len(item) // 2].encode(),
+        b"\xff" * 100_000,
+    ):
+        (root / "trajectory.log").write_bytes(content)
+        assert recognising(root) == []
+    (root / "trajectory.log").unlink()
+    (root / "folder.log").mkdir()
+    assert recognising(root) == []
 
 
 def test_intrinsics(tmp_path: Path) -> None:

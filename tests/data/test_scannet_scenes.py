@@ -348,6 +348,10 @@ def test_the_scene_checks_what_it_is_given() -> None:
     for change, message in (
         ({"points": points.double()}, "scene a: points is torch.float64"),
         ({"semantic": whole[:1]}, "semantic is torch.int64"),
+        (
+            {"points": torch.tensor([[0, 0, 0], [0, torch.nan, 0]])},
+            "scene a: 1 of 2 points .*point 1",
+        ),
         ({"semantic": whole - 2}, "semantic holds -2, expected -1 or a class index"),
         ({"instances": whole.int()}, "instances is torch.int32"),
         ({"colors": points}, "colors is torch.float32"),

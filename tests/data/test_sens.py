@@ -93,6 +93,7 @@ HEADER = len(Sens().header())
         (Sens(depth_size=(2**31, 2**31)), r"depth images are 2147483648x2147483648, expected 1 to"),
         (Sens(shift=0.0), r"depth shift is 0\.0"),
         (Sens(shift=float("nan")), r"depth shift is nan"),
+        (Sens(shift=1e-40), r"depth shift is .*e-41?, expected units per metre"),
         (Sens(announced=2**60), rf"{2**60} frames are announced at byte {HEADER - 8}, but"),
         (Sens(announced=2**64 - 1), r"frames are announced at byte"),
         (Sens(announced=4), r"(inside header of frame 3|frame 3 of 4 at byte)"),

@@ -27,6 +27,7 @@ from tests.data.shape_writers import (
     write_shapenet55,
     write_shapenet_part,
 )
+from tests.data.tiny_scans import mark_text_files
 
 SOURCES: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
     "modelnet_h5": (write_modelnet_h5, {}),
@@ -60,6 +61,17 @@ def test_every_source_holds_the_contract(source: str, tmp_path: Path) -> None:
     for call in (shapes.load, shapes.label_of, shapes.mesh):
         with pytest.raises(ValueError, match=r"no (shape|meshes)"):
             call("nobody")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_text_files_may_begin_with_a_byte_order_mark(source: str, tmp_path: Path) -> None:
+    write, options = SOURCES[source]
+    plain = opened(source, write(tmp_path / "plain"), **options)
+    mark_text_files(write(tmp_path / "marked"))
+    marked = opened(source, tmp_path / "marked", **options)
+    assert marked.names == plain.names and marked.classes == plain.classes
+    for name in plain.names:
+        assert torch.equal(marked.load(name).points, plain.load(name).points)
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -276,7 +276,14 @@ def test_listings_of_the_wrong_shape_are_refused(
 
 @pytest.mark.parametrize(
     "change",
-    [{"depth": 3}, {"color": {}}, {"depth_scale": 0}, {"name": "other"}, {"depth_scale": "1"}],
+    [
+        {"depth": 3},
+        {"color": {}},
+        {"depth_scale": 0},
+        {"depth_scale": 1e-320},
+        {"name": "other"},
+        {"depth_scale": "1"},
+    ],
 )
 def test_frames_whose_json_has_the_wrong_shape_are_broken(
     tmp_path: Path, change: dict[str, object]

@@ -155,6 +155,31 @@ def test_an_image_has_one_name_whatever_is_opened(tmp_path: Path) -> None:
     assert list(scenes(tmp_path / "SUNRGBD" / "kv1" / "NYUdata").names) == ["kv1_NYUdata_NYU0001"]
 
 
+def test_a_byte_order_mark_does_not_free_the_first_image(tmp_path: Path) -> None:
+    for name in "ab":
+        write_sunrgbd(tmp_path / name)
+    (tmp_path / "test.txt").write_text("a\nb\n", encoding="utf-8-sig")
+    scans = open_scans("sunrgbd", tmp_path, held_out=str(tmp_path / "test.txt"))
+    assert all(scan.held_out for scan in scans)
+
+
+def test_a_line_that_fits_several_images_holds_out_all_of_them(tmp_path: Path) -> None:
+    for name in ("a/kv1/NYU0001", "b/kv1/NYU0001", "b/kv1/NYU0002"):
+        write_sunrgbd(tmp_path / name)
+    (tmp_path / "test.txt").write_text("kv1/NYU0001\n")
+    scans = open_scans("sunrgbd", tmp_path, held_out=str(tmp_path / "test.txt"))
+    assert [bool(scan.held_out) for scan in scans] == [True, True, False]
+
+
+def test_an_image_that_lies_in_two_roots_is_refused(tmp_path: Path) -> None:
+    """One of the two would be lost among scenes, and a list could hold out only one."""
+    for root in "ab":
+        write_sunrgbd(tmp_path / root / "SUNRGBD" / "kv2" / "align" / "x")
+    for opened in (lambda: open_scans("sunrgbd", tmp_path), lambda: scenes(tmp_path)):
+        with pytest.raises(ValueError, match=r"a/SUN.*/x and .*b/SUN.*/x are both the image kv2_"):
+            opened()
+
+
 def test_a_broken_image_among_many_is_passed_over(tmp_path: Path) -> None:
     for name in "abc":
         write_sunrgbd(tmp_path / name)

@@ -165,6 +165,67 @@ def test_suffixes_and_equal_names(tmp_path: Path) -> None:
         open_one(tmp_path / "c", description)
 
 
+def test_names_with_a_dot_and_no_suffix(tmp_path: Path) -> None:
+    description = transforms_json(2)
+    for frame, time in zip(description["frames"], ("1.25", "1.50")):
+        frame["file_path"] = f"images/frame_{time}"
+    root = write_transforms(tmp_path / "a", description)
+    for number, time in ((9, "1.25"), (10, "1.50")):
+        (root / "images" / f"frame_{number}.png").rename(root / "images" / f"frame_{time}.png")
+    (scan,) = open_scans("transforms", root)
+    assert list(scan.names) == ["frame_1.25", "frame_1.50"]
+    assert scan.load("frame_1.50")
+
+
+def test_held_out_frames_however_they_are_spelt(tmp_path: Path) -> None:
+    """A frame listed in another spelling, or wrongly, would be trained on without a word."""
+    for index, file in enumerate(
+        ("images/frame_10.png", "images/.//frame_10", "./images/frame_10.png")
+    ):
+        description = {**transforms_json(), "val_filenames": [file], "test_filenames": [file]}
+        assert open_one(tmp_path / str(index), description).held_out == {"frame_10"}
+    description["frames"][1]["depth_file_path"] = ""  # known, though it cannot be used
+    assert not open_one(tmp_path / "without_depth", description).held_out
+    description["val_filenames"] = ["images/frame_9.png", "images/frame_1.png"]
+    with pytest.raises(
+        ValueError, match=r"val_filenames\[1\] is .*frame_1\.png.*one of the frames"
+    ):
+        open_one(tmp_path / "unknown", description)
+
+
+def test_sizes_as_floats(tmp_path: Path) -> None:
+    description = {**transforms_json(), "w": float(WIDTH), "h": float(HEIGHT)}
+    camera = open_one(tmp_path / "a", description).load("frame_9").color_camera
+    assert (camera.width, camera.height) == (WIDTH, HEIGHT)
+
+
+def test_keys_of_instant_ngp(tmp_path: Path) -> None:
+    """depth_path, and integer_depth_scale in metres a unit; the option wins over it."""
+    description = {**transforms_json(), "integer_depth_scale": 1 / 4000}
+    for frame in description["frames"]:
+        frame["depth_path"] = frame.pop("depth_file_path")
+    description["frames"][1]["fl_x"] = 21.0  # a camera of its own
+    metres = write_depth(tmp_path / "x.png", seed=1)[0, 2] / 4000
+    scan = open_one(tmp_path / "a", description)
+    assert float(scan.load("frame_10").depth[0, 2]) == pytest.approx(metres)
+    scan = open_one(tmp_path / "a", description, depth_scale=1000.0)
+    assert float(scan.load("frame_10").depth[0, 2]) == pytest.approx(4 * metres)
+
+
+def test_is_fisheye(tmp_path: Path) -> None:
+    lens = {"k1": 0.1, "k2": -0.03, "k3": 0.01, "k4": 0.002}
+    said = {**transforms_json(), **lens, "camera_model": "OPENCV_FISHEYE"}
+    ngp = {**transforms_json(), **lens, "is_fisheye": True}
+    del ngp["camera_model"]
+    frame = open_one(tmp_path / "ngp", ngp).load("frame_9")
+    assert np.array_equal(frame.image, open_one(tmp_path / "said", said).load("frame_9").image)
+    ngp["is_fisheye"] = False
+    for own in ngp["frames"]:
+        own["is_fisheye"] = True
+    own_frame = open_one(tmp_path / "own", ngp).load("frame_9")
+    assert np.array_equal(frame.image, own_frame.image)
+
+
 WRONG: list[tuple[str, Any, str]] = [
     ("frames", [], r"frames is \[\], expected a list"),
     ("frames", 3, "frames is 3"),
@@ -176,6 +237,16 @@ WRONG: list[tuple[str, Any, str]] = [
     ("cx", 4.0, "have their centre at"),
     ("cx", float("inf"), "inf or nan"),
     ("w", 2.5, r"w is 2\.5, expected a whole number"),
+    ("w", 10**400, r"w is 1000*\.\.\., expected a whole number"),
+    ("h", float("inf"), "h is Infinity, expected a whole number"),
+    (
+        "is_fisheye",
+        True,
+        r'camera_model is "OPENCV", expected OPENCV_FISHEYE, as is_fisheye is true',
+    ),
+    ("is_fisheye", 1, "is_fisheye is 1, expected true or false"),
+    ("integer_depth_scale", 0, "integer_depth_scale is 0, expected a number > 0"),
+    ("integer_depth_scale", 1e-320, "1 / integer_depth_scale is inf, expected units per metre"),
     ("w", 48, "w and h are 48x16, but images are 24x16"),
     ("camera_model", "EQUIRECTANGULAR", "camera_model is .*expected one of OPENCV"),
     ("camera_model", 3, "camera_model is 3"),

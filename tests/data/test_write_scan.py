@@ -113,6 +113,7 @@ def test_refusals(tmp_path: Path) -> None:
     [
         ({"name": " "}, "name is ' '"),
         ({"depth_scale": 0.0}, "depth_scale is 0.0"),
+        ({"depth_scale": 1e-320}, "depth_scale is 1e-320"),
         ({"depth_scale": float("inf")}, "depth_scale is inf"),
         ({"up": [0, 0, 0]}, "up is .*not all 0"),
         ({"up": [0, 1]}, "up is .*three finite numbers"),

@@ -120,3 +120,10 @@ def write_scannet(folder: Path, numbers: range, digits: int = 1, release: bool =
         beside, inside = f"intrinsics_{kind}.txt", f"intrinsic/intrinsic_{kind}.txt"
         write_matrix(folder / (beside if release else inside), matrix)
     return folder
+
+
+def mark_text_files(folder: Path) -> None:
+    """Puts a byte order mark before every text file, as some editors do."""
+    for suffix in ("txt", "off", "json"):
+        for path in folder.rglob(f"*.{suffix}"):
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

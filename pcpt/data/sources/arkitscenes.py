@@ -100,7 +100,8 @@ class ARKitScenes:
                 continue
             image = images[times[color]]
             pincam = intrinsics[camera_times[cameras[color]]] if color in cameras else ""
-            pose, broken = _pose(poses, row)
+            pose, lost = _pose(poses, row)
+            broken = ""
             if not pincam:
                 broken = f"{folder / image} has no file in lowres_wide_intrinsics of its time"
             files[Path(image).stem] = FrameFiles(
@@ -110,6 +111,7 @@ class ARKitScenes:
                 poses.origin(row),
                 partial(_rig, folder / pincam, self.config.depth_scale),
                 broken,
+                lost,
             )
         if not files:
             raise ValueError(

@@ -88,7 +88,9 @@ def _frame_files(folder: Path) -> dict[str, FrameFiles]:
     """The frames of a folder by name, after checking that every pose has its image."""
     on_disk = sorted(path.name for path in (folder / "images").glob("*.png"))
     listed = folder / "frames.txt"
-    order = listed.read_text(errors="replace").split() if listed.is_file() else on_disk
+    order = on_disk
+    if listed.is_file():
+        order = listed.read_text(encoding="utf-8-sig", errors="replace").split()
     path = folder / "poses.txt"
     numbers = read_numbers(path)
     num_poses, rest = divmod(len(numbers), 16)

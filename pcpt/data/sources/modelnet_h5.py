@@ -61,7 +61,7 @@ def _files(root: Path, split: str) -> list[Path]:
     if listed.is_file():
         if listed.stat().st_size > MAX_BYTES:
             raise ValueError(f"{listed} has more than {MAX_BYTES} bytes: it is no list")
-        words = listed.read_bytes().decode("utf-8", errors="replace").split()
+        words = listed.read_bytes().decode("utf-8-sig", errors="replace").split()
         files = [root / PurePosixPath(word).name for word in words]
     else:
         files = sorted(root.glob(f"ply_data_{split}*.h5"))

@@ -76,7 +76,7 @@ class Redwood:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether a scan at ``path`` has this layout."""
-        return path.is_dir() and any(path.glob("*.log"))
+        return path.is_dir() and any(map(_is_trajectory, path.glob("*.log")))
 
     def open(self) -> list[Scan]:
         """One scan a root.
@@ -103,13 +103,17 @@ class Redwood:
             pose = _matrix(words[1:])
             image = partners.get(depth, "")
             broken = "" if image else f"{folder / depth} has no colour image"
+            lost = ""
             if pose is None:
-                broken = f"pose {log} line {line}: expected four lines of four numbers after it"
+                lost = f"pose {log} line {line}: expected four lines of four numbers after it"
                 pose = torch.eye(4)
             origin = f"{log.name} line {line}"
-            files[Path(depth).stem] = FrameFiles(image, depth, pose, origin, broken=broken)
-        if all(file.broken for file in files.values()):
-            reason = next((file.broken for file in files.values()), "it names none of them")
+            files[Path(depth).stem] = FrameFiles(
+                image, depth, pose, origin, broken=broken, lost=lost
+            )
+        reasons = [file.broken or file.lost for file in files.values()]
+        if all(reasons):
+            reason = reasons[0] if reasons else "it names none of them"
             raise ValueError(
                 f"{log}: none of its {len(numbers)} poses goes with any of {len(depths)} depth "
                 f"images; {reason}"
@@ -201,6 +205,16 @@ def _items(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
     lines = data_lines(path)
     for line, words in lines:
         yield line, [words, *(words for _, words in islice(lines, 4))]
+
+
+def _is_trajectory(path: Path) -> bool:
+    """Whether a file begins with an item; many programs write logs."""
+    try:
+        line, words = next(_items(path))
+        _three_numbers(path, line, words[0])
+    except (OSError, ValueError, StopIteration):
+        return False
+    return _matrix(words[1:]) is not None
 
 
 def _read_numbers(path: Path) -> np.ndarray:

@@ -103,7 +103,8 @@ def _offsets(path: Path) -> dict[str, int]:
         raise ValueError(f"{path} has more than {MAX_BYTES} bytes: it is no list of classes")
     known = list(NUM_PARTS)
     offsets: dict[str, int] = {}
-    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:
             continue

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.files import every_nth, expand_roots
 from pcpt.data.frame import BrokenFrame, Frame, Scan
 from pcpt.data.images import decode_color, decode_depth
@@ -65,6 +66,7 @@ class ShardScan(Scan):
             value = JsonObject(parse_json(data, Path(origin)), Path(origin), "")
             color, depth = (_camera(value, key) for key in ("color", "depth"))
             scale = value.positive("depth_scale")
+            check_depth_scale(f"{origin}: depth_scale", scale)
             if value.text("name") != name:
                 raise value.error("name", value.get("name"), f"{name!r}, as the shard lists it")
         except ValueError as error:

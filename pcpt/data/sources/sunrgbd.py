@@ -93,7 +93,8 @@ class SUNRGBD:
 
         Raises:
             FileNotFoundError: a root or the list ``held_out`` is not there.
-            ValueError: no image folders below a root, or a list that names none of them.
+            ValueError: no image folders below a root, one image in two roots, or a list that names
+                none of them.
         """
         return list(_images(self.config))
 
@@ -167,7 +168,15 @@ def _names(folders: list[Path]) -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     if not all("SUNRGBD" in path for path in parts):
         return scan_names(folders)
-    return ["_".join(path[path.index("SUNRGBD") + 1 :]) for path in parts]
+    names: dict[str, Path] = {}
+    for folder, path in zip(folders, parts):
+        name = "_".join(path[path.index("SUNRGBD") + 1 :])
+        if names.setdefault(name, folder) != folder:
+            raise ValueError(
+                f"sunrgbd: {names[name]} and {folder} are both the image {name}; leave one of them "
+                "out of roots"
+            )
+    return list(names)
 
 
 def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
@@ -177,13 +186,14 @@ def _held_out(listing: str, folders: Sequence[Path]) -> set[Path]:
     path = Path(listing).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"sunrgbd: held_out is {path}, which is no file")
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         listed = {line.strip().strip("/").rpartition("SUNRGBD/")[2] for line in lines} - {""}
-    tails = {}
+    tails: dict[str, list[Path]] = {}
     for folder in folders:
         parts = folder.resolve().parts
-        tails.update({"/".join(parts[-n:]): folder for n in range(1, len(parts))})
-    found = {tails[line] for line in listed if line in tails}
+        for n in range(1, len(parts)):
+            tails.setdefault("/".join(parts[-n:]), []).append(folder)
+    found = {folder for line in listed for folder in tails.get(line, ())}
     if not found:
         raise ValueError(f"sunrgbd: held_out {path} names none of {len(folders)} image folders")
     return found

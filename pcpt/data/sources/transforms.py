@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from pcpt.choices import check_depth_scale
 from pcpt.data.files import every_nth, expand_roots, pinhole, scan_names
 from pcpt.data.frame import BrokenFrame, Scan
 from pcpt.data.images import common_size
@@ -25,6 +26,7 @@ from pcpt.registry import register
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG")
+DEPTH_KEYS = ("depth_file_path", "depth_path")  # of nerfstudio, of Instant-NGP
 # camera_model: the model of lens, or none
 MODELS = {
     "OPENCV": "brown",
@@ -34,7 +36,7 @@ MODELS = {
 }
 CAMERA_KEYS = (
     *("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y", "camera_model"),
-    *("k1", "k2", "k3", "k4", "p1", "p2"),
+    *("k1", "k2", "k3", "k4", "p1", "p2", "is_fisheye", "integer_depth_scale"),
 )
 ASPECT_TOLERANCE = 0.02  # depth of a lower resolution is rounded to whole pixels
 
@@ -51,24 +53,26 @@ class _Size:
 class Transforms:
     """Folders with a ``transforms.json``.
 
-    ``frames[]`` hold ``file_path`` (the suffix may be absent), ``depth_file_path`` (16-bit PNG,
-    registered to colour; of a lower resolution if it likes) and ``transform_matrix``, the
-    camera_to_world of a camera with OpenGL axes, which are turned into OpenCV's. Intrinsics
-    ``fl_x fl_y cx cy w h`` or ``camera_angle_x``, and distortion ``k1 k2 k3 p1 p2`` (``OPENCV``) or
-    ``k1 k2 k3 k4`` (``OPENCV_FISHEYE``), stand at the top or in the frames, which win. Distortion
-    is undone. Frames are put in the order of their names, digits taken as numbers; those without
-    depth are left out and counted in the log. Frames under ``val_filenames`` and
-    ``test_filenames`` are held out. Masks are ignored.
+    ``frames[]`` hold ``file_path`` (the suffix may be absent), ``depth_file_path`` or
+    ``depth_path`` (16-bit PNG, registered to colour; of a lower resolution if it likes) and
+    ``transform_matrix``, the camera_to_world of a camera with OpenGL axes, which are turned into
+    OpenCV's. Intrinsics ``fl_x fl_y cx cy w h`` or ``camera_angle_x``, and distortion
+    ``k1 k2 k3 p1 p2`` (``OPENCV``) or ``k1 k2 k3 k4`` (``OPENCV_FISHEYE``, or ``is_fisheye`` as
+    Instant-NGP says it), stand at the top or in the frames, which win. Distortion is undone. Frames
+    are put in the order of their names, digits taken as numbers; those without depth are left out
+    and counted in the log. Frames under ``val_filenames`` and ``test_filenames`` are held out.
+    Masks are ignored.
 
     ``applied_transform`` and ``applied_scale`` say what was done to the poses when the file was
     made. The scale is undone, because depth is in metres; the transform is undone on request.
 
     Checked against public sources: nerfstudio's dataparser, its page on data conventions, and its
-    ray generation, in which the first pixel's centre is at 0.5 (here: at 0). Not checked: files
-    that other programs write, which may count from 0; see ``pixel_center``. Record3D's own export
-    (``metadata`` and ``rgbd/``) is not read: its layout is documented only by the programs that
-    read it, and its depth is compressed by LZFSE, for which no decoder with a limit on memory is at
-    hand. ``ns-process-data record3d`` and the app's nerfstudio export write transforms.json.
+    ray generation, in which the first pixel's centre is at 0.5 (here: at 0); the loader of
+    Instant-NGP for its keys. Not checked: files that other programs write, which may count from 0;
+    see ``pixel_center``. Record3D's own export (``metadata`` and ``rgbd/``) is not read: its layout
+    is documented only by the programs that read it, and its depth is compressed by LZFSE, for which
+    no decoder with a limit on memory is at hand. ``ns-process-data record3d`` and the
+    app's nerfstudio export write transforms.json.
     """
 
     @dataclass
@@ -77,7 +81,8 @@ class Transforms:
         roots: folders or globs.
         every: take every Nth frame that has depth.
         file: name of the JSON file.
-        depth_scale: units per metre.
+        depth_scale: units per metre, instead of what ``integer_depth_scale`` of the file says (as
+            metres a unit) and of 1000 where the file says nothing.
         pixel_center: coordinate of the first pixel's centre in the file: 0.5 as nerfstudio and
             COLMAP have it, 0 as OpenCV.
         undo_applied_transform: put the world back to where it was before ``applied_transform``.
@@ -88,7 +93,7 @@ class Transforms:
         roots: list[str] = field(default_factory=list)
         every: int = 1
         file: str = "transforms.json"
-        depth_scale: float = 1000.0
+        depth_scale: float | None = None
         pixel_center: float = 0.5
         undo_applied_transform: bool = False
         up: list[float] = field(default_factory=lambda: [0.0, 0.0, 1.0])
@@ -127,25 +132,37 @@ class Transforms:
         frames = _frames(head, name)
         frames = {frame: frames[frame] for frame in every_nth(list(frames), self.config.every)}
         images = {frame: _image(folder, value.file("file_path")) for frame, value in frames.items()}
-        size = _sizes(folder, images, frames)
+        depths = {
+            frame: _image(folder, value.file(_depth_key(value))) for frame, value in frames.items()
+        }
+        size = _sizes(folder, images, depths)
         world = _world(head, self.config.undo_applied_transform)
         files = {}
         for frame, value in frames.items():
-            pose, broken = _pose(value, world)
+            pose, lost = _pose(value, world)
             origin = f"{path.name} {value.key('transform_matrix')}"
-            depth = value.file("depth_file_path")
             rig = self._own_rig(head, value, size)
-            files[frame] = FrameFiles(images[frame], depth, pose, origin, rig, broken)
+            files[frame] = FrameFiles(images[frame], depths[frame], pose, origin, rig, lost=lost)
         shared = None
         if any(file.rig is None for file in files.values()):
             shared = self._rig(head, size)
-        held_out = _held_out(head, {value.file("file_path"): key for key, value in frames.items()})
+        listed = _held_out(head)
+        held_out = [frame for frame in frames if _plain(frames[frame].file("file_path")) in listed]
         return RigScan(name, folder, shared, files, held_out=held_out, up=self.config.up)
 
     def _rig(self, keys: JsonObject, size: _Size) -> Rig:
         color = _camera(keys, size.color, self.config.pixel_center)
         depth = color if size.color == size.depth else color.resized(*size.depth)
-        return Rig(color, depth, self.config.depth_scale, _lens(keys))
+        return Rig(color, depth, self._depth_scale(keys), _lens(keys))
+
+    def _depth_scale(self, keys: JsonObject) -> float:
+        if self.config.depth_scale is not None:
+            return self.config.depth_scale
+        if "integer_depth_scale" not in keys.fields:
+            return 1000.0
+        scale = 1 / keys.positive("integer_depth_scale")
+        check_depth_scale(f"{keys.path}: 1 / {keys.key('integer_depth_scale')}", scale)
+        return scale
 
     def _own_rig(self, head: JsonObject, frame: JsonObject, size: _Size) -> partial[Rig] | None:
         """The cameras of a frame that has keys of its own, made when it is loaded."""
@@ -162,26 +179,38 @@ def _frames(head: JsonObject, scan: str) -> dict[str, JsonObject]:
     if not isinstance(listed, list) or not listed:
         raise head.error("frames", listed, "a list of at least one frame")
     frames = [JsonObject(value, head.path, f"frames[{i}]") for i, value in enumerate(listed)]
-    deep = [frame for frame in frames if frame.fields.get("depth_file_path") not in (None, "")]
+    deep = [frame for frame in frames if _depth_key(frame)]
     if not deep:
         raise ValueError(
-            f"{head.path}: none of {len(frames)} frames has a depth_file_path; pcpt learns from "
-            "measured depth, export it with the images"
+            f"{head.path}: none of {len(frames)} frames has a {' or '.join(DEPTH_KEYS)}; pcpt "
+            "learns from measured depth, export it with the images"
         )
     if len(deep) < len(frames):
         count = len(frames) - len(deep)
         logger.warning("transforms: %s: %d of %d frames have no depth", scan, count, len(frames))
     deep.sort(key=lambda frame: natural(frame.file("file_path")))
-    paths = [PurePosixPath(frame.file("file_path")) for frame in deep]
-    names = [path.name.removesuffix(path.suffix) for path in paths]
+    paths = [_plain(frame.file("file_path")) for frame in deep]
+    names = [path.name for path in paths]
     if len(set(names)) < len(names):  # the same name in several folders
-        names = ["_".join(path.with_suffix("").parts) for path in paths]
+        names = ["_".join(path.parts) for path in paths]
     named: dict[str, JsonObject] = {}
     for name, frame in zip(names, deep):
         if name in named:
             raise frame.error("file_path", frame.get("file_path"), "a file no other frame names")
         named[name] = frame
     return named
+
+
+def _depth_key(frame: JsonObject) -> str:
+    """The key that names the depth image; empty if there is none."""
+    return next((key for key in DEPTH_KEYS if frame.fields.get(key) not in (None, "")), "")
+
+
+def _plain(file: str) -> PurePosixPath:
+    """An image however it is spelt (``./a.png``, ``a``): without what ends it as an image, as what
+    follows another dot (``frame_1.25``) is part of its name."""
+    path = PurePosixPath(file)
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
 
 def _image(folder: Path, file: str) -> str:
@@ -193,10 +222,12 @@ def _image(folder: Path, file: str) -> str:
     )
 
 
-def _sizes(folder: Path, images: dict[str, str], frames: dict[str, JsonObject]) -> _Size:
-    depths = [folder / frame.file("depth_file_path") for frame in frames.values()]
-    color = common_size([folder / image for image in images.values()], "colour")
-    size = _Size(color, common_size(depths, "depth"))
+def _sizes(folder: Path, images: dict[str, str], depths: dict[str, str]) -> _Size:
+    color, depth = (
+        common_size([folder / file for file in files.values()], kind)
+        for files, kind in ((images, "colour"), (depths, "depth"))
+    )
+    size = _Size(color, depth)
     ratio = (size.depth[0] * size.color[1]) / (size.depth[1] * size.color[0])
     if abs(ratio - 1) > ASPECT_TOLERANCE:
         raise ValueError(
@@ -254,9 +285,12 @@ def _focal(keys: JsonObject, key: str, pixels: int) -> float:
 
 
 def _lens(keys: JsonObject) -> Lens | None:
-    model = keys.text("camera_model") if "camera_model" in keys.fields else "OPENCV"
+    usual = "OPENCV_FISHEYE" if keys.flag("is_fisheye") else "OPENCV"
+    model = keys.text("camera_model") if "camera_model" in keys.fields else usual
     if model not in MODELS:
         raise keys.error("camera_model", model, f"one of {', '.join(MODELS)}")
+    if keys.flag("is_fisheye") and model != usual:
+        raise keys.error("camera_model", model, f"{usual}, as is_fisheye is true")
     given = {
         key: float(keys.numbers(key, ())) if key in keys.fields else 0.0
         for key in ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -314,11 +348,17 @@ def _pose(frame: JsonObject, world: _World) -> tuple[Tensor, str]:
     return pose, ""
 
 
-def _held_out(head: JsonObject, frames: dict[str, str]) -> list[str]:
-    held_out = []
+def _held_out(head: JsonObject) -> set[PurePosixPath]:
+    """The images that must not be trained on."""
+    files = (frame.get("file_path") for frame in head.get("frames"))
+    known = {_plain(file) for file in files if isinstance(file, str)}
+    held_out: set[PurePosixPath] = set()
     for key in ("val_filenames", "test_filenames"):
         listed = head.fields.get(key, [])
         if not isinstance(listed, list) or not all(isinstance(file, str) for file in listed):
             raise head.error(key, listed, "a list of the frames' file_path")
-        held_out += [frames[file] for file in listed if file in frames]
+        for index, file in enumerate(listed):
+            if _plain(file) not in known:
+                raise head.error(f"{key}[{index}]", file, "the file_path of one of the frames")
+            held_out.add(_plain(file))
     return held_out

@@ -125,9 +125,9 @@ class TUM:
             frame = PurePosixPath(image).stem
             if frame in files:
                 raise ValueError(f"{folder}/rgb.txt lists two images named {frame!r}; rename one")
-            pose, broken = _pose(poses, row)
+            pose, lost = _pose(poses, row)
             files[frame] = FrameFiles(
-                image, lists["depth"][depths[depth]], pose, poses.origin(row), broken=broken
+                image, lists["depth"][depths[depth]], pose, poses.origin(row), lost=lost
             )
         if not files:
             raise ValueError(
