@@ -153,9 +153,14 @@ def _report_plainly(folder: Path, config: RunConfig, parts: Parts, split: str) -
 
 
 def _frame_of(dataset: Any, sample: Batch) -> tuple[Any, Frame]:
-    scan_name, _, frame_name = sample.names[0].rpartition("/")
-    scan = next(s for s in dataset.scans if s.name == scan_name)
-    return scan, scan.load(frame_name)
+    # both names may hold slashes, too
+    scan, name = next(
+        (scan, name)
+        for scan, names in zip(dataset.scans, dataset.names)
+        for name in names
+        if f"{scan.name}/{name}" == sample.names[0]
+    )
+    return scan, scan.load(name)
 
 
 def _guessing(config: RunConfig, records: list[dict[str, Any]]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,6 +75,17 @@ def test_training_frames_are_scored_in_order_and_as_they_are(run: Path) -> None:
     assert [batch.names for batch in train] == [batch.names for batch in whole[:3]]
     for one, same in zip(train, whole):
         assert torch.equal(one.images, same.images) and torch.equal(one.colors, same.colors)
+
+
+def test_a_frame_is_found_again_whatever_slashes_names_hold() -> None:
+    names = {"room/a": ["0", "left/0"], "room": ["a/1"]}
+    scans = [SimpleNamespace(name=name, load=lambda frame, of=name: (of, frame)) for name in names]
+    frames = SimpleNamespace(scans=scans, names=list(names.values()))
+    for name, listed in names.items():
+        for frame in listed:
+            sample: Any = SimpleNamespace(names=[f"{name}/{frame}"])
+            scan, found = visualization._frame_of(frames, sample)
+            assert scan.name == name and found == (name, frame)
 
 
 def test_figures_stand_under_the_split_they_are_of(
