@@ -67,7 +67,7 @@ class Method(nn.Module):
 
     def evaluation_frames(self, config: Any, split: str, seed: int) -> Dataset[Any]:
         """Samples of ``split`` as they are, for figures and pictures: neither shuffled nor
-        augmented."""
+        augmented. A method that overrides ``make_dataset`` has to override this, too."""
         return PosedFrames(config, split, seed, training=False)
 
     def collate(self, samples: list[Any]) -> Any:
